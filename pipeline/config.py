@@ -1,0 +1,242 @@
+"""Every knob of a run: type, bounds, unit, default and where the default came from.
+
+`load_config` reads a YAML file into one frozen `PipelineConfig`; each stage gets only its own part of it.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ConfigError
+
+AnnotatorKind = Literal["human", "judge", "reward_model"]
+LayoutName = Literal["chosen_rejected", "ab", "votes"]
+Outcome = Literal["a", "b", "tie", "both_bad"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")  # a misspelt key is an error, not a default
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError("use letters, digits, '.', '_' and '-' only, starting with a letter or digit")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+FieldPath = str | list[str]
+
+
+class FieldsConfig(_Part):
+    """Which field of the source holds what. A value is a field name, a dotted path (`argument_1.text`), or for
+    `prompt` a list of them, joined by a blank line. Every slot is optional: name only what detection gets wrong.
+    """
+
+    prompt: FieldPath | None = Field(default=None, description="Text or messages. A list of fields is joined by a blank line.")
+    system: str | None = Field(default=None, description="System message put before the prompt.")
+    tools: str | None = Field(default=None, description="Tool definitions, JSON.")
+    chosen: str | None = Field(default=None, description="Preferred answer: text, messages or a whole transcript.")
+    rejected: str | None = Field(default=None, description="The other answer, in the same form.")
+    response_a: str | None = Field(default=None, description="First answer of an A/B comparison.")
+    response_b: str | None = Field(default=None, description="Second answer of an A/B comparison.")
+    winner: str | None = Field(default=None, description="The verdict of an A/B row or of a row that is one vote.")
+    votes: FieldPath | None = Field(default=None, description="A list of votes, or several fields with one annotator's vote each.")
+    vote_winner: str | None = Field(default=None, description="Inside a listed vote: its verdict.")
+    vote_annotator: str | None = Field(default=None, description="Inside a listed vote: who voted.")
+    vote_rationale: str | None = Field(default=None, description="Inside a listed vote: the written reason.")
+    vote_strength: str | None = Field(default=None, description="Inside a listed vote: strength, 0 to 1.")
+    vote_judged_at: str | None = Field(default=None, description="Inside a listed vote: when.")
+    annotator: str | None = Field(default=None, description="Who judged.")
+    model_a: str | None = None
+    model_b: str | None = None
+    model_chosen: str | None = None
+    model_rejected: str | None = None
+    strength: str | None = Field(default=None, description="Strength of the preference, 0 to 1.")
+    shown_first: str | None = Field(default=None, description="Which side the annotator saw first.")
+    criterion: str | None = None
+    context: str | None = Field(default=None, description="Principle, rubric or user the verdict depends on.")
+    rationale: str | None = None
+    split: str | None = Field(default=None, description="The source's own split; test and validation never become train.")
+    judged_at: str | None = None
+
+
+class SourceConfig(_Part):
+    """One source: a file, folder, glob or fsspec URL, and what detection cannot know about it."""
+
+    name: Name
+    uri: str = Field(min_length=1, description="Path, glob, folder or fsspec URL; relative paths start at the config file.")
+    licence: str | None = Field(default=None, description="SPDX name or a sentence; goes into the manifest and the card.")
+    layout: LayoutName | None = Field(default=None, description="Detected from schema and first records when left out.")
+    fields: FieldsConfig = Field(default_factory=FieldsConfig)
+    outcomes: dict[str, Outcome] = Field(
+        default_factory=dict,
+        description="What the source's verdict values mean, e.g. {'0': a, '1': b}; compared as text, without case.",
+    )
+    annotator_kind: AnnotatorKind = "human"
+    max_quarantine_share: float = Field(
+        default=0.05, ge=0.0, le=1.0, description="Share of rows (and of files) that may be unreadable before the run stops."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _verdict_values_are_text(cls, data: Any) -> Any:  # YAML reads 0 and true as numbers and booleans
+        if isinstance(data, dict) and isinstance(data.get("outcomes"), dict):
+            spelled = {str(k).lower() if isinstance(k, bool) else str(k): v for k, v in data["outcomes"].items()}
+            return {**data, "outcomes": spelled}
+        return data
+
+
+class AnnotatorsConfig(_Part):
+    """How annotator names appear in what is published."""
+
+    ids: Literal["hashed", "plain"] = Field(default="hashed", description="hashed: keyed BLAKE2b of source and name.")
+    key_env: str = Field(
+        default="PREFINE_ANNOTATOR_KEY",
+        description="Environment variable with the key. Unset: the dataset's name is the key, which hides names from "
+        "readers but not from someone who guesses them.",
+    )
+
+
+class EmbedConfig(_Part):
+    """Sentence embeddings of prompts and responses."""
+
+    model: str = Field(default="bundled-minilm", description="bundled-minilm, a hub id, or a path.")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Weights and arithmetic. Part of the model fingerprint."
+    )
+    threads: int | None = Field(default=None, ge=1, description="Encoder threads; the machine's cores when left out.")
+
+
+class ConsensusConfig(_Part):
+    """Votes to p_chosen and p_tie."""
+
+    method: Literal["majority"] = Field(default="majority", description="Vote shares under a Dirichlet (Beta) prior.")
+    prior: float = Field(default=1.0, gt=0.0, description="Prior votes for each of a, b and tie; 1 is Laplace's rule.")
+
+
+class ShareConfig(_Part):
+    """A share of the pairs, ranked by one signal."""
+
+    signal: str
+    share: float = Field(ge=0.0, le=1.0, description="0 to 1; the count is rounded down.")
+
+
+class RuleConfig(_Part):
+    """One rule: exactly one of drop_if, drop_top_share, keep_lowest_share."""
+
+    name: Name
+    drop_if: str | None = Field(default=None, description="SQL boolean over signal columns; null means 'does not apply'.")
+    drop_top_share: ShareConfig | None = Field(default=None, description="Drop the pairs with the highest values.")
+    keep_lowest_share: ShareConfig | None = Field(default=None, description="Keep only the pairs with the lowest values.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "RuleConfig":
+        kinds = [k for k in ("drop_if", "drop_top_share", "keep_lowest_share") if getattr(self, k) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"rule {self.name!r} needs exactly one of drop_if, drop_top_share, keep_lowest_share; has {kinds or 'none'}")
+        return self
+
+
+class RulesConfig(_Part):
+    """Which pairs leave, and why."""
+
+    preset: Literal["safe", "none"] = Field(
+        default="safe",
+        description="safe: ties, empty or identical answers, unreadable text. none: only ties and identical answers, "
+        "which no trainer can use.",
+    )
+    add: list[RuleConfig] = Field(default_factory=list, description="Applied after the preset, in order.")
+
+
+class PublishConfig(_Part):
+    """What the published version looks like."""
+
+    validation_share: float = Field(default=0.05, ge=0.0, lt=1.0, description="Share of prompt clusters held out.")
+    rows_per_shard: int = Field(default=50_000, gt=0, description="Pairs in one Parquet file.")
+
+
+class PipelineConfig(_Part):
+    """One dataset: where it comes from, what happens to it, where it goes."""
+
+    dataset: Name
+    workspace: str = Field(default="./workspace", description="Folder or fsspec URL; relative paths start at the config file.")
+    sources: list[SourceConfig] = Field(min_length=1)
+    criterion: str = Field(default="overall", min_length=1, description="For sources that do not name one.")
+    annotators: AnnotatorsConfig = Field(default_factory=AnnotatorsConfig)
+    embed: EmbedConfig = Field(default_factory=EmbedConfig)
+    consensus: ConsensusConfig = Field(default_factory=ConsensusConfig)
+    rules: RulesConfig = Field(default_factory=RulesConfig)
+    publish: PublishConfig = Field(default_factory=PublishConfig)
+    partitions: int | None = Field(
+        default=None, ge=1, le=256, description="Runs of buckets worked on at once; by input size when left out."
+    )
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "PipelineConfig":
+        for what, names in (("source", [s.name for s in self.sources]), ("rule", [r.name for r in self.rules.add])):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"two {what}s are called {twice[0]!r}; names must differ")
+        return self
+
+
+def load_config(path: str | Path) -> PipelineConfig:
+    """Read a YAML config.
+
+    Raises:
+        ConfigError: no such file, not YAML, or a key or value that does not fit; names the key, what was expected and
+            the nearest valid key.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file. `prefine init URI` writes a config for your data.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not valid YAML: {error}") from error
+    return parse_config(data, str(file))
+
+
+def parse_config(data: object, where: str) -> PipelineConfig:
+    """Check a loaded mapping against the schema; `where` names it in errors."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: expected a mapping with `dataset:` and `sources:`, found {type(data).__name__}.")
+    try:
+        return PipelineConfig.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(dict(problem)) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "config"
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_keys(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}."
+        return f"unknown key {key!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"{key!r} is required."
+    found = f" (found {problem['input']!r})" if not isinstance(problem["input"], dict | list) else ""
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{found}."
+
+
+def _valid_keys(location: tuple[str | int, ...]) -> list[str]:
+    schema = PipelineConfig.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in location:
+        node = node.get("items", node) if isinstance(part, int) else node.get("properties", {}).get(part, {})
+        options = [node, *node.get("anyOf", []), *node.get("allOf", [])]
+        reference = next((o["$ref"] for o in options if "$ref" in o), None)
+        if reference:
+            node = schema["$defs"][reference.rsplit("/", 1)[-1]]
+    return sorted(node.get("properties", {}))

@@ -1,0 +1,1 @@
+"""Votes to `chosen`, `p_chosen` and `p_tie`: one module a method."""

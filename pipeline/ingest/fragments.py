@@ -1,0 +1,195 @@
+"""JSON text in columns: the few operations on it that ingest needs, as constant SQL over registered frames.
+
+A fragment is the JSON text of one value, so its type shows in its first character and a wrong type is a fact about one
+row. Values reach DuckDB only as bound parameters or registered columns.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+_NOT_NUMBERS: Final = ["null", "NaN", "Infinity", "-Infinity", "-NaN"]  # DuckDB reads the last four as JSON numbers
+
+_KIND: Final = """
+    select id, json_type(case when json_valid(x) then x end) as kind from rows order by id
+"""
+_KEYS: Final = """
+    select key, min(row(id, place)) as first
+    from (
+        select id, unnest(keys) as key, generate_subscripts(keys, 1) as place
+        from (select id, json_keys(x) as keys from rows)
+    )
+    group by key
+    order by first
+"""
+_EXTRACT: Final = """
+    select id, json_extract(x, ?::varchar[])::varchar[] as parts from rows order by id
+"""
+_TEXTS: Final = """
+    select id, json_extract_string(columns(* exclude (id)), '$') from rows order by id
+"""
+_QUOTE: Final = """
+    select to_json(columns(*))::varchar from rows
+"""
+_ELEMENTS: Final = """
+    select id, unnest(parts)::varchar as element, generate_subscripts(parts, 1) - 1 as n
+    from (select id, json_extract(x, '$[*]') as parts from rows where x[1] = '[')
+    order by id, n
+"""
+_MEMBERS: Final = """
+    select each.key, each.value::varchar as member from rows, json_each(rows.x::json) as each order by each.rowid
+"""
+_VALID: Final = """
+    select id, json_valid(x) as valid from rows order by id
+"""
+_TURNS: Final = """
+    select id, unnest(markers) as role, unnest(texts[2:]) as content, generate_subscripts(markers, 1) - 1 as n
+    from (
+        select id,
+            regexp_extract_all(x, '\n\n(Human|Assistant):', 1) as markers,
+            regexp_split_to_array(x, '\n\n(?:Human|Assistant):') as texts
+        from rows
+    )
+    order by id, n
+"""
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """An in-memory session with bounded memory and no clock or locale of this machine in it."""
+    connection = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "2GB"})
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")
+    return connection
+
+
+def pointer(*keys: str) -> str:
+    """The JSON pointer (RFC 6901) to nested keys."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
+
+
+class Json:
+    """Columnar JSON operations; one object belongs to one reader."""
+
+    def __init__(self) -> None:
+        """Open the session."""
+        self._session = connect()
+
+    def close(self) -> None:
+        """End the session."""
+        self._session.close()
+
+    def _select(self, sql: str, rows: pl.DataFrame, parameters: Sequence[object] = ()) -> pl.DataFrame:
+        self._session.register("rows", rows.to_arrow())
+        try:
+            result = self._session.sql(sql, params=list(parameters)) if parameters else self._session.sql(sql)
+            frame = pl.from_arrow(result.to_arrow_table())
+        finally:
+            self._session.unregister("rows")
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def _over(self, sql: str, fragments: pl.Series, parameters: Sequence[object] = ()) -> pl.DataFrame:
+        return self._select(sql, _numbered(fragments), parameters)
+
+    def kinds(self, texts: pl.Series) -> pl.Series:
+        """DuckDB's type name of each JSON text (OBJECT, ARRAY, VARCHAR ...); null where it is not JSON."""
+        return self._over(_KIND, texts)["kind"]
+
+    def valid(self, texts: pl.Series) -> pl.Series:
+        """Whether each text is JSON; null for null."""
+        return self._over(_VALID, texts)["valid"]
+
+    def keys(self, objects: pl.Series) -> list[str]:
+        """All keys of the objects, in order of first appearance."""
+        return self._over(_KEYS, objects)["key"].to_list()
+
+    def extract(self, fragments: pl.Series, pointers: Sequence[str]) -> list[pl.Series]:
+        """For each pointer, the fragments it finds; null where there is nothing or a JSON null."""
+        if not pointers:
+            return []
+        parts = self._over(_EXTRACT, fragments, [list(pointers)])["parts"]
+        found = [parts.list.get(i, null_on_oob=True) for i in range(len(pointers))]
+        return [without_nulls(one) for one in found]
+
+    def texts(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The same columns with each string fragment decoded and every other fragment as it is, to the blank."""
+        if not frame.width:
+            return frame
+        decoded_ = self._select(_TEXTS, frame.with_row_index("id")).drop("id").cast(pl.String)
+        text = [pl.when(pl.col(name).str.starts_with('"')).then(decoded_[name]).otherwise(name).alias(name) for name in frame.columns]
+        return frame.select(text)
+
+    def quote(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The same columns as string fragments; null stays null."""
+        if not frame.width:
+            return frame
+        quoted = self._select(_QUOTE, frame)
+        return quoted.select(without_nulls(quoted[name]) for name in quoted.columns)
+
+    def typed(self, columns: pa.Table) -> pl.DataFrame:
+        """Typed Arrow columns as fragments; null, NaN and infinities become null."""
+        self._session.register("rows", columns)
+        try:
+            frame = pl.from_arrow(self._session.sql(_QUOTE).to_arrow_table())
+        finally:
+            self._session.unregister("rows")
+        assert isinstance(frame, pl.DataFrame)
+        return frame.select(without_nulls(frame[name]) for name in frame.columns)
+
+    def elements(self, fragments: pl.Series) -> pl.DataFrame:
+        """The elements of list fragments: id (position in the series), n (0-based), element (null for a JSON null)."""
+        frame = self._over(_ELEMENTS, fragments)
+        return frame.select(pl.col("id").cast(pl.Int64), pl.col("n").cast(pl.Int64), without_nulls(frame["element"]))
+
+    def members(self, one: str) -> pl.DataFrame:
+        """The members of one object fragment, in its order: key, member (null for a JSON null)."""
+        frame = self._select(_MEMBERS, pl.DataFrame({"x": [one]}))
+        return frame.select("key", without_nulls(frame["member"]))
+
+    def turns(self, transcripts: pl.Series) -> pl.DataFrame:
+        r"""The turns of transcripts that start with a marker ``\n\nHuman:`` or ``\n\nAssistant:``: id, n, role, content."""
+        frame = self._over(_TURNS, transcripts)
+        return frame.select(pl.col("id").cast(pl.Int64), pl.col("n").cast(pl.Int64), "role", "content")
+
+
+def decoded(texts: pl.Series) -> pl.Series:
+    """Bytes as text; null where they are not UTF-8."""
+    try:
+        return texts.cast(pl.String)
+    except pl.exceptions.ComputeError:  # says that some row is bad, not which
+        if len(texts) == 1:
+            return pl.Series(texts.name, [None], dtype=pl.String)
+    half = len(texts) // 2
+    return decoded(texts[:half]).append(decoded(texts[half:]))
+
+
+def _numbered(fragments: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame({"id": pl.int_range(len(fragments), eager=True), "x": fragments.cast(pl.String)})
+
+
+def without_nulls(fragments: pl.Series) -> pl.Series:
+    """Fragments with JSON nulls and numbers that are none as null."""
+    name = fragments.name
+    frame = fragments.cast(pl.String).to_frame("x")
+    return frame.select(pl.when(~pl.col("x").is_in(_NOT_NUMBERS)).then("x"))["x"].alias(name)
+
+
+def objects(members: dict[str, pl.Series], height: int) -> pl.Series:
+    """One JSON object per row from fragment columns, keys sorted, nulls left out; null where nothing is left.
+
+    Args:
+        members: key -> fragments, each of length `height`.
+        height: rows.
+    """
+    if not members:
+        return pl.Series([None] * height, dtype=pl.String)
+    names = sorted(members)
+    keys = [json.dumps(name, ensure_ascii=False) for name in names]
+    frame = pl.DataFrame({f"f{i}": members[name] for i, name in enumerate(names)}).cast(pl.String)
+    parts = [pl.lit(keys[i] + ":") + pl.col(f"f{i}") for i in range(len(names))]
+    joined = frame.select(pl.concat_str(parts, separator=",", ignore_nulls=True).alias("x"))["x"]
+    return joined.to_frame("x").select(pl.when(pl.col("x") != "").then("{" + pl.col("x") + "}").alias("x"))["x"]

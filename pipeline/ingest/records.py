@@ -1,0 +1,152 @@
+"""What readers hand to adapters and adapters hand to the caller."""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import polars as pl
+
+from pipeline.config import FieldPath, LayoutName
+from pipeline.schemas import MESSAGES_PL
+
+RAW_CHARACTERS: Final = 100_000  # a quarantined row's text is cut here
+
+# One row = one annotator's verdict as one source row states it, before normalisation and ids.
+RAW_JUDGEMENT: Final = pl.Schema(
+    {  # type: ignore[arg-type]
+        "prompt": MESSAGES_PL,
+        "response_a": MESSAGES_PL,
+        "response_b": MESSAGES_PL,
+        "tools": pl.String,
+        "model_a": pl.String,
+        "model_b": pl.String,
+        "outcome": pl.String,
+        "both_bad": pl.Boolean,
+        "strength": pl.Float32,
+        "shown_first": pl.String,
+        "annotator": pl.String,
+        "annotator_kind": pl.String,
+        "criterion": pl.String,
+        "context": pl.String,
+        "rationale": pl.String,
+        "source": pl.String,
+        "source_uri": pl.String,
+        "source_row": pl.Int64,
+        "source_split": pl.String,
+        "judged_at": pl.String,
+        "extra": pl.String,
+        "vote_layout": pl.Boolean,
+    }
+)
+
+# One row = one row of a source that is no record, or one vote of it that is none.
+QUARANTINED: Final = pl.Schema(
+    {
+        "source": pl.String,
+        "source_uri": pl.String,
+        "source_row": pl.Int64,
+        "reason": pl.String,
+        "field": pl.String,
+        "detail": pl.String,
+        "raw": pl.String,
+    }
+)
+
+REASONS: Final = (
+    "unparsable_row",
+    "invalid_utf8",
+    "not_an_object",
+    "wrong_column_count",
+    "missing_field",
+    "wrong_type",
+    "unknown_verdict",
+    "unknown_role",
+    "non_text_content",
+    "no_votes",
+    "empty_conversation",
+    "prompt_mismatch",
+)
+
+# A problem of one row: columns every check of an adapter returns beside `id`.
+PROBLEM: Final = pl.Schema({"id": pl.Int64, "reason": pl.String, "field": pl.String, "detail": pl.String})
+
+BROKEN: Final = pl.Schema(
+    {"source_row": pl.Int64, "reason": pl.String, "field": pl.String, "detail": pl.String, "raw": pl.String}
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a file, as JSON fragments.
+
+    Attributes:
+        frame: `source_row` and one String column per top-level field that holds the field's JSON text (null when the
+            field is absent or null); `raw` where the reader has the row's own text.
+        fields: the source's field names -> columns of `frame` (`f0`, `f1`, ...), so that no name from data can collide
+            with ours or reach SQL.
+        broken: schema BROKEN, rows that are not records at all.
+        cells: whether every field was text in the source (CSV, TSV): lists and objects are then only perhaps meant so.
+    """
+
+    frame: pl.DataFrame
+    fields: dict[str, str]
+    broken: pl.DataFrame
+    cells: bool = False
+
+    @property
+    def count(self) -> int:
+        """Rows of the file in this batch, broken ones included."""
+        return self.frame.height + self.broken.height
+
+    def head(self, rows: int) -> "Rows":
+        """The first rows of the batch, in file order."""
+        if rows >= self.count:
+            return self
+        numbers = pl.concat([self.frame["source_row"], self.broken["source_row"]]).sort().head(rows)
+        among = pl.col("source_row").is_in(numbers.implode())
+        return Rows(self.frame.filter(among), self.fields, self.broken.filter(among), self.cells)
+
+
+Encoding = Literal["words", "one_based", "zero_based"]
+VoteForm = Literal["rows", "listed", "columns"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one file states its judgements.
+
+    Attributes:
+        name: the layout.
+        slots: what each slot of `FieldsConfig` is read from: a field, a dotted path, or several of them.
+        why: one sentence for people.
+        unmapped: fields of the first records that no slot uses; they go to `extra`.
+        encoding: what bare integers mean as verdicts. `one_based`: 1 is a, 2 is b, 0 is a tie; `zero_based`: 0 is a, 1 is b.
+    """
+
+    name: LayoutName
+    slots: dict[str, FieldPath]
+    why: str
+    unmapped: list[str] = field(default_factory=list)
+    encoding: Encoding = "words"
+
+    @property
+    def vote_form(self) -> VoteForm:
+        """Whether a vote is a row, an element of a list, or a field of its own."""
+        votes = self.slots.get("votes")
+        if votes is None:
+            return "rows"
+        return "listed" if isinstance(votes, str) else "columns"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What some rows of a file became.
+
+    Attributes:
+        judgements: schema RAW_JUDGEMENT.
+        quarantined: schema QUARANTINED.
+        rows: rows of the file read; each is in `judgements` or in `quarantined` or, vote by vote, in both.
+    """
+
+    judgements: pl.DataFrame
+    quarantined: pl.DataFrame
+    rows: int

@@ -1,0 +1,128 @@
+"""Layout votes: several annotators' verdicts on one pair, a row each, in a list, or a field each."""
+
+import polars as pl
+
+from pipeline.ingest import ab
+from pipeline.ingest.fragments import objects, pointer
+from pipeline.ingest.messages import problem
+from pipeline.ingest.records import Batch
+from pipeline.ingest.slots import (
+    Task,
+    answers,
+    batch,
+    extra_members,
+    fragment,
+    outcomes,
+    shared_columns,
+    unknown_verdict,
+    verdict_words,
+)
+
+_SLOTS = {"vote_winner": "verdict", "vote_annotator": "voter", "vote_rationale": "why", "vote_strength": "force", "vote_judged_at": "when"}
+_VOTE = pl.Schema({"id": pl.Int64, "n": pl.Int64, **dict.fromkeys(_SLOTS.values(), pl.String), "rest": pl.String})
+
+
+def adapt(task: Task) -> Batch:
+    """Rows with votes -> one judgement per vote.
+
+    Args:
+        task: a batch whose layout is votes.
+
+    Returns:
+        For each row its usable votes as judgements and its unusable ones as quarantined records; one record for a row
+        of which nothing is usable.
+    """
+    if task.layout.vote_form == "rows":
+        return ab.adapt(task, vote_layout=True)
+    compared = answers(task, "response_a", "response_b")
+    votes, problems = _listed(task) if task.layout.vote_form == "listed" else _columns(task)
+    shared = shared_columns(task, sided=True)
+    votes = votes.filter(pl.col("verdict").str.strip_chars() != "").sort("id", "n")
+    votes = votes.join(shared.select("id", "model_a", "model_b"), on="id", maintain_order="left")
+    votes = votes.with_columns(outcome=outcomes(votes["verdict"], votes, verdict_words(task)))
+    fields = task.path("votes")
+    where = fields if isinstance(fields, str) else None
+    silent = shared.select("id").join(votes.select("id").unique(), on="id", how="anti")["id"]
+    problems = pl.concat(
+        [compared.problems, problems, problem(silent, "no_votes", where, "no annotator's verdict; expected at least one")]
+    ).unique("id", keep="first", maintain_order=True)
+    votes = votes.join(problems.select("id"), on="id", how="anti", maintain_order="left")
+    good = votes.filter(pl.col("outcome").is_not_null())
+    bad = _unknown(votes.filter(pl.col("outcome").is_null()), fields if isinstance(fields, list) else None, where)
+    hopeless = bad.join(good.select("id").unique(), on="id", how="anti").unique("id", keep="first", maintain_order=True)
+    problems = pl.concat([problems, hopeless, bad.join(good.select("id").unique(), on="id", how="semi")])
+    force = pl.col("force").cast(pl.Float32, strict=False)
+    judgements = (
+        good.drop("model_a", "model_b")
+        .rename({"outcome": "vote"})
+        .join(compared.frame, on="id", maintain_order="left")
+        .join(shared.drop("extra"), on="id", maintain_order="left")
+        .with_columns(
+            *ab.decided(pl.col("vote")),
+            extra=_extra(task, good),
+            annotator=pl.coalesce("voter", "annotator"),
+            rationale=pl.coalesce("why", "rationale"),
+            strength=pl.coalesce(pl.when(force.is_between(0, 1)).then(force), "strength"),
+            judged_at=pl.coalesce("when", "judged_at"),
+            vote_layout=pl.lit(True),
+        )
+    )
+    return batch(task, judgements, problems)
+
+
+def _unknown(votes: pl.DataFrame, columns: list[str] | None, where: str | None) -> pl.DataFrame:
+    number = votes.select(pl.lit("vote ") + (pl.col("n") + 1).cast(pl.String) + ": ")["literal"]
+    problems = unknown_verdict(votes["id"], where or "", votes["verdict"], number)
+    if columns is None:
+        return problems
+    return problems.with_columns(field=votes["n"].replace_strict(dict(enumerate(columns)), return_dtype=pl.String))
+
+
+def _listed(task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Votes in one list a row, and the rows whose list is none."""
+    path, fragments = str(task.path("votes")), task.fragments("votes")
+    elements = task.json.elements(fragments)
+    objects_ = elements["element"].str.starts_with("{").fill_null(False)
+    names = {column: str(task.path(slot)) for slot, column in _SLOTS.items() if task.path(slot) is not None}
+    members = elements.filter(objects_)
+    keys = task.json.keys(members["element"])
+    found = dict(zip(keys, task.json.extract(members["element"], [pointer(key) for key in keys]), strict=True))
+    taken = pl.DataFrame({column: found[name] for column, name in names.items() if name in found})
+    rest = objects({key: column for key, column in found.items() if key not in names.values()}, members.height)
+    nested = pl.concat([members.select("id", "n"), task.json.texts(taken)], how="horizontal").with_columns(rest=rest)
+    scalars = elements.filter(~objects_).drop_nulls("element")
+    plain = scalars.select("id", "n").with_columns(verdict=task.json.texts(scalars.select("element"))["element"])
+    votes = pl.concat([one.match_to_schema(_VOTE, missing_columns="insert").select(_VOTE.names()) for one in (nested, plain)])
+    blank = pl.col("voter", "why", "when")
+    votes = votes.with_columns(pl.when(blank.str.strip_chars() != "").then(blank))
+    absent = fragments.is_null().arg_true()
+    strange = (~fragments.str.starts_with("[")).fill_null(False).arg_true()
+    found_ = "found " + fragments.gather(strange).str.slice(0, 40) + "; expected a list of votes"
+    return votes, pl.concat(
+        [problem(absent, "missing_field", path, "absent or null; expected a list of votes"), problem(strange, "wrong_type", path, found_)]
+    )
+
+
+def _columns(task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Votes in a field each; the field's name is the annotator's."""
+    paths = task.path("votes")
+    assert isinstance(paths, list)
+    texts = task.json.texts(pl.DataFrame({f"v{i}": fragment(task.rows, path, task.json) for i, path in enumerate(paths)}))
+    ids = pl.int_range(task.height, dtype=pl.Int64, eager=True)
+    empty = pl.DataFrame(schema=_VOTE)
+    votes = [
+        pl.DataFrame({"id": ids, "verdict": texts[f"v{i}"]}).with_columns(n=pl.lit(i, pl.Int64), voter=pl.lit(path))
+        for i, path in enumerate(paths)
+    ]
+    lined = [one.match_to_schema(_VOTE, missing_columns="insert").select(_VOTE.names()) for one in votes]
+    return pl.concat([empty, *lined]), problem(ids.clear(), "no_votes", None, "")
+
+
+def _extra(task: Task, votes: pl.DataFrame) -> pl.Series:
+    """The row's unmapped fields with what is left of the vote under `vote`."""
+    key = "vote"
+    members = extra_members(task, {})
+    while key in members:
+        key += "_"
+    each = {name: column.gather(votes["id"]) for name, column in members.items()}
+    return objects(each | {key: votes["rest"]}, votes.height)

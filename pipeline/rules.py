@@ -1,0 +1,302 @@
+"""Rules: named predicates over signal columns that drop pairs, each drop with rule, score and threshold.
+
+`compile_rules` checks a config before any work. Rules then run in order, in rounds (`rounds`): consecutive `drop_if` rules look
+at one pair at a time and run in one pass (`apply_local`); a share rule ranks all pairs that are left, so it has three parts
+(`summarise_share`, `reduce_share`, `apply_share`).
+"""
+
+import difflib
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+import polars as pl
+import pyarrow as pa
+from polars.exceptions import PolarsError
+
+from pipeline.config import RuleConfig, RulesConfig
+from pipeline.errors import ConfigError, SchemaError
+from pipeline.schemas import PAIR
+from pipeline.stage import StageResult, split_by_reason
+
+_NONE = [("identical_answers", "identical_answers"), ("tie", "tie")]
+_SAFE = [
+    ("empty_answer", "chosen_empty or rejected_empty"),
+    *_NONE,
+    ("unreadable_text", "chosen_unreadable_share > 0.2 or rejected_unreadable_share > 0.2"),
+]
+PRESETS = {"safe": _SAFE, "none": _NONE}
+
+_NOT_YET = {"noise_score"}  # a declared column that nothing fills: a rule on it would never apply, silently
+_POLARS_TYPE: dict[pa.DataType, pl.DataType] = {
+    pa.bool_(): pl.Boolean(), pa.int64(): pl.Int64(), pa.float32(): pl.Float64(), pa.float64(): pl.Float64(), pa.string(): pl.String()
+}  # fmt: skip
+COLUMNS: dict[str, pl.DataType] = {
+    field.name: _POLARS_TYPE[field.type]
+    for field in PAIR
+    if field.name == "criterion" or (field.type in _POLARS_TYPE and field.type != pa.string() and field.name not in _NOT_YET)
+}
+
+# What a drop_if may consist of. A list of what is allowed: nothing else reaches the SQL parser, so no subquery, window, aggregate
+# (their values would depend on the partition), clock, random number or function that reads anything.
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?!\w)|(?P<word>[A-Za-z_][A-Za-z0-9_]*)|\"(?P<quoted>[A-Za-z_][A-Za-z0-9_]*)\""
+    r"|(?P<text>'(?:[^'\\]|'')*')|(?P<comment>--|/\*)|(?P<mark><=|>=|<>|!=|==|[<>=+\-*/%(),]))"
+)
+_KEYWORDS = {"and", "or", "not", "is", "null", "in", "between", "like", "true", "false", "case", "when", "then", "else", "end"}
+_FUNCTIONS = {"abs", "ceil", "coalesce", "exp", "floor", "greatest", "least", "ln", "lower", "nullif", "round", "sign", "sqrt", "upper"}
+_MAY_HOLD = (
+    "use columns, numbers, 'text', and, or, not, comparisons, arithmetic, in, between, is null, like, case, and "
+    f"{', '.join(sorted(_FUNCTIONS))}."
+)
+_MAX_CHARS = 4000  # the SQL engine's stack overflows on chains of some ten thousand terms
+_COMPARISONS = {"<", "<=", ">", ">=", "=", "==", "<>", "!="}
+
+_DROP_COLUMNS = ["stage", "reason", "score", "threshold", "detail", "witness_pair_id"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A checked rule. `sql` for drop_if, `signal` and `share` (exact, 0 to 1) for the others."""
+
+    name: str
+    kind: Literal["drop_if", "drop_top_share", "keep_lowest_share"]
+    columns: tuple[str, ...]
+    sql: str = ""
+    score: str | None = None  # the one column that a plain comparison looks at
+    threshold: float | None = None
+    share: Decimal = Decimal(0)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the rule ranks all pairs, so that it must see a summary of every partition."""
+        return self.kind != "drop_if"
+
+    @property
+    def signal(self) -> str:
+        """The column a share rule ranks by."""
+        return self.columns[0]
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """The first pair, from low to high, that a share rule drops; `dropped` of `ranked` pairs lie at or past it."""
+
+    value: float
+    pair_id: str
+    dropped: int
+    ranked: int
+
+
+def compile_rules(config: RulesConfig) -> list[Rule]:
+    """Check all rules, the preset's first, then the added ones in order.
+
+    Raises:
+        ConfigError: a name is taken, a column is unknown, or a condition cannot be read or is not true or false.
+    """
+    preset = PRESETS[config.preset]
+    rules = [_drop_if(name, sql) for name, sql in preset]
+    for added in config.add:
+        if any(added.name == rule.name for rule in rules):
+            kind = f"a rule of preset {config.preset!r}" if added.name in dict(preset) else "another rule"
+            raise ConfigError(f"rules.add: rule {added.name!r} has the name of {kind}; every drop names its rule, so names must differ.")
+        rules.append(_compile(added))
+    return rules
+
+
+def rounds(rules: list[Rule]) -> list[list[Rule]]:
+    """Group rules, in order, into rounds: consecutive `drop_if` rules together, each share rule by itself."""
+    grouped: list[list[Rule]] = []
+    for rule in rules:
+        if grouped and not rule.is_share and not grouped[-1][0].is_share:
+            grouped[-1].append(rule)
+        else:
+            grouped.append([rule])
+    return grouped
+
+
+def apply_local(pairs: pl.DataFrame, rules: list[Rule]) -> StageResult:
+    """Apply `drop_if` rules; the first that is true drops the pair, a null means 'does not apply'.
+
+    Returns:
+        `dropped` has stage, reason (the rule's name), witness_pair_id (null) and: for a comparison of one column with a number its
+        value as `score` and the number as `threshold`; for a bare flag 1.0 and 1.0; otherwise nulls, and every value in `detail`.
+    """
+    numbered = pairs.with_row_index("_row")
+    values = numbered.select("_row", *_values(pairs, sorted({column for rule in rules for column in rule.columns})))
+    marked = split_by_reason(values, {rule.name: pl.sql_expr(rule.sql) for rule in rules}).dropped
+    score, threshold, detail = pl.lit(None, pl.Float64), pl.lit(None, pl.Float64), pl.lit(None, pl.String)
+    for rule in rules:
+        mine = pl.col("reason") == rule.name
+        if rule.score is None:
+            detail = pl.when(mine).then(_detail(rule)).otherwise(detail)
+        else:
+            score = pl.when(mine).then(pl.col(rule.score).cast(pl.Float64)).otherwise(score)
+            threshold = pl.when(mine).then(pl.lit(rule.threshold, pl.Float64)).otherwise(threshold)
+    reasons = marked.select(
+        "_row", "reason", stage=pl.lit("rules"), score=score, threshold=threshold, detail=detail, witness_pair_id=pl.lit(None, pl.String)
+    )
+    return StageResult(
+        kept=numbered.join(reasons, on="_row", how="anti", maintain_order="left").drop("_row"),
+        dropped=numbered.join(reasons, on="_row", maintain_order="left").select(*pairs.columns, *_DROP_COLUMNS),
+    )
+
+
+def summarise_share(pairs: pl.DataFrame, rule: Rule) -> pl.DataFrame:
+    """One partition's ranked pairs: (pair_id, value: float64). Pairs without a value are not ranked and not counted."""
+    value = _values(pairs, [rule.signal])[0].cast(pl.Float64).fill_nan(None) + 0.0  # + 0.0: -0.0 ranks as 0.0
+    return pairs.select("pair_id", value=value).drop_nulls("value")
+
+
+def reduce_share(summaries: list[pl.DataFrame], rule: Rule) -> Cutoff | None:
+    """Find where a share rule cuts; None if it drops nothing.
+
+    Of n ranked pairs, floor(share * n) are dropped (drop_top_share) or kept (keep_lowest_share), with the share as the decimal
+    number the config states. Among equal values the smaller pair_id is dropped first, and kept first.
+    """
+    empty = pl.DataFrame(schema={"pair_id": pl.String, "value": pl.Float64})
+    drops_top = rule.kind == "drop_top_share"
+    ranked = pl.concat([empty, *summaries]).sort(["value", "pair_id"], descending=[False, drops_top])
+    count = int(rule.share * ranked.height)  # share >= 0, so int() is floor()
+    dropped = count if drops_top else ranked.height - count
+    if dropped == 0:
+        return None
+    pair_id, value = ranked.select("pair_id", "value").row(ranked.height - dropped)
+    return Cutoff(value=value, pair_id=pair_id, dropped=dropped, ranked=ranked.height)
+
+
+def apply_share(pairs: pl.DataFrame, rule: Rule, cutoff: Cutoff | None) -> StageResult:
+    """Drop one partition's pairs at or past the cutoff; pairs without a value stay.
+
+    Returns:
+        `dropped` has the signal as `score`, the cutoff's value as `threshold`, and how many of how many went in `detail`.
+    """
+    if cutoff is None:
+        cutoff = Cutoff(value=float("inf"), pair_id="", dropped=0, ranked=0)
+        past = pl.lit(False)
+    else:
+        at = pl.col("pair_id") <= cutoff.pair_id if rule.kind == "drop_top_share" else pl.col("pair_id") >= cutoff.pair_id
+        past = (pl.col("_score") > cutoff.value) | ((pl.col("_score") == cutoff.value) & at)
+    scored = pairs.with_columns(_score=_values(pairs, [rule.signal])[0].cast(pl.Float64).fill_nan(None) + 0.0)
+    result = split_by_reason(scored, {rule.name: past})
+    dropped = result.dropped.with_columns(
+        stage=pl.lit("rules"),
+        score=pl.col("_score"),
+        threshold=pl.lit(cutoff.value, pl.Float64),
+        detail=pl.lit(f"rank cut: {cutoff.dropped} of {cutoff.ranked} dropped"),
+        witness_pair_id=pl.lit(None, pl.String),
+    )
+    return StageResult(kept=result.kept.drop("_score"), dropped=dropped.select(*pairs.columns, *_DROP_COLUMNS))
+
+
+def _compile(config: RuleConfig) -> Rule:
+    if config.drop_if is not None:
+        return _drop_if(config.name, config.drop_if)
+    kind: Literal["drop_top_share", "keep_lowest_share"] = "drop_top_share" if config.drop_top_share else "keep_lowest_share"
+    share = config.drop_top_share or config.keep_lowest_share
+    if share is None:
+        raise ConfigError(f"rule {config.name!r}: expected one of drop_if, drop_top_share, keep_lowest_share.")
+    _known(config.name, share.signal)
+    if not COLUMNS[share.signal].is_numeric():
+        raise ConfigError(f"rule {config.name!r}: {kind} ranks by {share.signal!r}, which is no number; use drop_if for flags and text.")
+    return Rule(name=config.name, kind=kind, columns=(share.signal,), share=Decimal(repr(share.share)))
+
+
+def _drop_if(name: str, sql: str) -> Rule:
+    tokens = _tokens(name, sql)
+    columns = tuple(dict.fromkeys(value for kind, value in tokens if kind == "column"))
+    if not columns:
+        raise ConfigError(f"rule {name!r}: drop_if {sql!r} uses no column, so it would treat all pairs alike.")
+    try:
+        # A row of values and a row of nulls: a condition must give true, false or null for each row by itself.
+        sample = pl.DataFrame({c: [1, None] for c in columns}).cast({c: COLUMNS[c] for c in columns}, strict=False)
+        result = sample.select(pl.sql_expr(sql).alias("result")).to_series()
+    except PolarsError as error:
+        raise ConfigError(f"rule {name!r}: drop_if {sql!r} is not a valid condition: {str(error).splitlines()[0]}.") from None
+    if result.dtype != pl.Boolean or len(result) != 2:
+        raise ConfigError(f"rule {name!r}: drop_if {sql!r} gives {result.dtype}; expected true or false, as in `{columns[0]} < 0.5`.")
+    score, threshold = _plain_comparison(tokens)
+    return Rule(name=name, kind="drop_if", columns=columns, sql=sql, score=score, threshold=threshold)
+
+
+def _tokens(name: str, sql: str) -> list[tuple[str, str]]:
+    """The condition as (kind, value), where kind is column, keyword, function, number, text or mark."""
+    if len(sql) > _MAX_CHARS:
+        raise ConfigError(f"rule {name!r}: drop_if has {len(sql)} characters; expected at most {_MAX_CHARS}. Split it into several rules.")
+    tokens: list[tuple[str, str]] = []
+    text, position = sql.rstrip(), 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None or match.lastgroup == "comment":
+            found = text[position:].strip()[:20]
+            raise ConfigError(f"rule {name!r}: drop_if {sql!r} has {found!r}, which a condition may not hold; {_MAY_HOLD}")
+        kind, value = str(match.lastgroup), str(match[str(match.lastgroup)])
+        position = match.end()
+        if kind == "quoted" or (kind == "word" and value in COLUMNS):
+            kind = "column"
+        elif kind == "word":
+            called = text[position:].lstrip().startswith("(")
+            kind, value = _word(name, sql, value, called)
+        if kind == "column":
+            _known(name, value)
+        tokens.append((kind, value))
+    return tokens
+
+
+def _word(name: str, sql: str, word: str, called: bool) -> tuple[str, str]:
+    lower = word.lower()
+    if lower in _KEYWORDS:
+        return "keyword", lower
+    if not called:
+        return "column", word
+    if lower in _FUNCTIONS:
+        return "function", lower
+    raise ConfigError(f"rule {name!r}: drop_if {sql!r} calls {word!r}, which a condition may not do; {_MAY_HOLD}")
+
+
+def _known(name: str, column: str) -> None:
+    if column not in COLUMNS:
+        near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.0)
+        raise ConfigError(f"rule {name!r}: unknown column {column!r}; did you mean {near[0]!r}? Columns: {', '.join(COLUMNS)}.")
+
+
+def _plain_comparison(tokens: list[tuple[str, str]]) -> tuple[str | None, float | None]:
+    """The column and number of `column < number`, either way round, or of a bare flag; otherwise nothing."""
+    while len(tokens) > 2 and tokens[0][1] == "(" and tokens[-1][1] == ")" and _closes_last(tokens):
+        tokens = tokens[1:-1]
+    if len(tokens) == 1:
+        return tokens[0][1], 1.0
+    marks = [i for i, (kind, value) in enumerate(tokens) if kind == "mark" and value in _COMPARISONS]
+    if len(marks) != 1:
+        return None, None
+    left, right = tokens[: marks[0]], tokens[marks[0] + 1 :]
+    for column, number in ((left, right), (right, left)):
+        sign, digits = (-1.0, number[1:]) if number[:1] == [("mark", "-")] else (1.0, number)
+        if [k for k, _ in column] == ["column"] and [k for k, _ in digits] == ["number"]:
+            return column[0][1], sign * float(digits[0][1])
+    return None, None
+
+
+def _closes_last(tokens: list[tuple[str, str]]) -> bool:
+    depth = 0
+    for i, (_, value) in enumerate(tokens):
+        depth += (value == "(") - (value == ")")
+        if depth == 0:
+            return i == len(tokens) - 1
+    return False
+
+
+def _values(pairs: pl.DataFrame, columns: list[str]) -> list[pl.Expr]:
+    """The columns as rules see them: a float32 as the short decimal it stands for, so that 0.3 is not 0.30000001."""
+    missing = [column for column in columns if column not in pairs.columns]
+    if missing:
+        raise SchemaError(f"rules: the pairs lack the columns {missing}; expected every column that a rule names. Add the signals first.")
+    single = {column for column in columns if pairs.schema[column] == pl.Float32}
+    return [pl.col(column).cast(pl.String).cast(pl.Float64) if column in single else pl.col(column) for column in columns]
+
+
+def _detail(rule: Rule) -> pl.Expr:
+    return pl.concat_str(
+        [pl.format("{}={}", pl.lit(column), pl.col(column).cast(pl.String).fill_null("null")) for column in rule.columns], separator=", "
+    )

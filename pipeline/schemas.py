@@ -1,0 +1,258 @@
+"""Arrow schemas, one per grain, and `conform()`.
+
+Each schema says what one row is. Field metadata (`unit`, `range`, `source`) documents the columns that are numbers.
+"""
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline.errors import SchemaError
+
+MESSAGE = pa.struct(
+    [
+        pa.field("role", pa.string()),  # system, user, assistant, tool
+        pa.field("content", pa.string()),  # "" when the message is a tool call alone
+        pa.field("name", pa.string()),
+        pa.field("tool_calls", pa.string()),  # JSON, as the source wrote it
+        pa.field("tool_call_id", pa.string()),
+        pa.field("reasoning_content", pa.string()),
+    ]
+)
+MESSAGES = pa.list_(MESSAGE)
+MESSAGES_PL = pl.List(
+    pl.Struct(
+        {
+            "role": pl.String,
+            "content": pl.String,
+            "name": pl.String,
+            "tool_calls": pl.String,
+            "tool_call_id": pl.String,
+            "reasoning_content": pl.String,
+        }
+    )
+)
+STRINGS = pa.list_(pa.string())
+
+
+def _required(name: str, kind: pa.DataType, **about: str) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata=about or None)
+
+
+def _optional(name: str, kind: pa.DataType, **about: str) -> pa.Field:
+    return pa.field(name, kind, nullable=True, metadata=about or None)
+
+
+# One row = one annotator's verdict on one unordered pair of responses, as one source row states it.
+JUDGEMENT = pa.schema(
+    [
+        _required("judgement_id", pa.string()),  # hash of content, verdict and annotator; never of row or file
+        _required("pair_id", pa.string()),  # does not change when the sides swap
+        _required("prompt_id", pa.string()),
+        _required("prompt", MESSAGES),
+        _optional("tools", pa.string()),  # JSON
+        _required("response_a_id", pa.string()),
+        _required("response_a", MESSAGES),
+        _required("response_b_id", pa.string()),
+        _required("response_b", MESSAGES),
+        _optional("model_a", pa.string()),
+        _optional("model_b", pa.string()),
+        _required("outcome", pa.string()),  # a, b or tie
+        _required("both_bad", pa.bool_()),
+        _optional("strength", pa.float32(), unit="share", range="0 to 1"),
+        _optional("shown_first", pa.string()),  # a or b
+        _required("annotator_id", pa.string()),
+        _required("annotator_kind", pa.string()),  # human, judge or reward_model
+        _required("criterion", pa.string()),
+        _optional("context", pa.string()),
+        _optional("rationale", pa.string()),
+        _required("source", pa.string()),
+        _required("source_uri", pa.string()),
+        _required("source_row", pa.int64(), unit="rows", range="0 is the file's first row"),
+        _optional("source_split", pa.string()),
+        _optional("judged_at", pa.string()),
+        _optional("extra", pa.string()),  # JSON of the fields that no adapter mapped
+        _required("normalised", STRINGS),  # what normalisation changed, e.g. prompt.line_ends
+        _required("is_copy", pa.bool_()),  # another row states the same judgement
+    ]
+)
+
+# One row = one annotator's score of one response on one criterion. No layout of this version yields ratings yet.
+RATING = pa.schema(
+    [
+        _required("rating_id", pa.string()),
+        _required("prompt_id", pa.string()),
+        _required("prompt", MESSAGES),
+        _optional("tools", pa.string()),
+        _required("response_id", pa.string()),
+        _required("response", MESSAGES),
+        _optional("model", pa.string()),
+        _required("score", pa.float64()),
+        _required("score_min", pa.float64()),
+        _required("score_max", pa.float64()),
+        _required("annotator_id", pa.string()),
+        _required("annotator_kind", pa.string()),
+        _required("criterion", pa.string()),
+        _optional("context", pa.string()),
+        _optional("rationale", pa.string()),
+        _required("source", pa.string()),
+        _required("source_uri", pa.string()),
+        _required("source_row", pa.int64()),
+        _optional("source_split", pa.string()),
+        _optional("extra", pa.string()),
+    ]
+)
+
+# One row = one unreadable row, or one unreadable vote of a row.
+QUARANTINE = pa.schema(
+    [
+        _required("record_id", pa.string()),
+        _required("source", pa.string()),
+        _required("source_uri", pa.string()),
+        _required("source_row", pa.int64()),
+        _required("reason", pa.string()),
+        _optional("field", pa.string()),  # the field at fault, as the source names it
+        _optional("detail", pa.string()),  # what was found and what was expected
+        _optional("raw", pa.string()),  # the row as read, cut after 100,000 characters
+    ]
+)
+
+# One row = what became of one input record.
+LEDGER = pa.schema(
+    [
+        _required("record_id", pa.string()),
+        _required("source", pa.string()),
+        _required("source_uri", pa.string()),
+        _required("source_row", pa.int64()),
+        _required("fate", pa.string()),  # published, merged, dropped, quarantined
+        _required("stage", pa.string()),
+        _required("reason", pa.string()),
+        _optional("score", pa.float64()),
+        _optional("threshold", pa.float64()),
+        _optional("detail", pa.string()),
+        _optional("pair_id", pa.string()),
+        _optional("witness_pair_id", pa.string()),
+    ]
+)
+
+_SIDES = ("chosen", "rejected")
+
+
+def _per_side(name: str, kind: pa.DataType, unit: str, range_: str, source: str) -> list[pa.Field]:
+    return [_required(f"{side}_{name}", kind, unit=unit, range=range_, source=source) for side in _SIDES]
+
+
+# Signals: one column each, computed by pipeline/signals from texts, votes and vectors. They never change a label.
+SIGNALS = [
+    # similarity: cosines of sentence embeddings; null when a text is empty
+    _optional("cosine_chosen_rejected", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
+    _optional("cosine_prompt_chosen", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
+    _optional("cosine_prompt_rejected", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
+    # lengths
+    *_per_side("chars", pa.int64(), "characters", "0 and up", "pipeline.signals.lengths"),
+    *_per_side("tokens", pa.int64(), "tokens of the embedding model, uncut", "0 and up", "pipeline.signals.lengths"),
+    _required("chars_gap", pa.int64(), unit="characters", range="chosen - rejected", source="pipeline.signals.lengths"),
+    _required("tokens_gap", pa.int64(), unit="tokens", range="chosen - rejected", source="pipeline.signals.lengths"),
+    _required("chars_ratio", pa.float64(), unit="ratio", range="shorter / longer, 0 to 1; 1 when both are empty", source="pipeline.signals.lengths"),
+    _required("tokens_ratio", pa.float64(), unit="ratio", range="shorter / longer, 0 to 1; 1 when both are empty", source="pipeline.signals.lengths"),
+    # votes
+    _required("agreement", pa.float64(), unit="share", range="votes for the most frequent verdict / votes, 0 to 1", source="pipeline.signals.votes"),
+    _required("vote_entropy", pa.float64(), unit="bits", range="0 to 1.585", source="pipeline.signals.votes"),
+    _required("conflict", pa.bool_(), unit="flag", range="votes for both sides", source="pipeline.signals.votes"),
+    # degenerate answers (methods: master keys, null and injected responses, mechanical degeneracy)
+    _required("identical_answers", pa.bool_(), unit="flag", range="chosen and rejected have equal text", source="pipeline.signals.degenerate"),
+    *_per_side("empty", pa.bool_(), "flag", "no visible character and no tool call", "pipeline.signals.degenerate"),
+    *_per_side("degenerate", pa.bool_(), "flag", "no content: only punctuation, an opener, or next to nothing", "One Token to Fool LLM-as-a-Judge (2025)"),
+    *_per_side("injected", pa.bool_(), "flag", "judge-template text inside the answer", "Cheating Automatic LLM Benchmarks (2024)"),
+    *_per_side("repeated_prompts", pa.int64(), "prompts", "prompts of one source with exactly this answer; 0 below 3", "Cheating Automatic LLM Benchmarks (2024)"),
+    *_per_side("trigram_uniqueness", pa.float64(), "share", "distinct word trigrams / word trigrams; 1 when there are none", "pipeline.signals.degenerate"),
+    *_per_side("repetitive", pa.bool_(), "flag", "trigram uniqueness below 0.3 over at least 50 trigrams", "pipeline.signals.degenerate"),
+    *_per_side("copies_prompt", pa.bool_(), "flag", "holds at least 80 % of the last user turn's word trigrams", "pipeline.signals.degenerate"),
+    *_per_side("truncated_tail", pa.bool_(), "flag", "ends in a colon", "A-LoL (2023)"),
+    *_per_side("role_marker", pa.bool_(), "flag", "a speaker marker inside the text", "pipeline.signals.degenerate"),
+    *_per_side("unreadable_share", pa.float64(), "share", "replacement, control and private-use characters, 0 to 1", "pipeline.signals.degenerate"),
+]
+
+# One row = all judgements, on one criterion, of the same two responses to the same prompt.
+PAIR = pa.schema(
+    [
+        _required("pair_id", pa.string()),
+        _required("prompt_id", pa.string()),
+        _required("criterion", pa.string()),
+        _optional("context", pa.string()),
+        _required("prompt", MESSAGES),
+        _optional("tools", pa.string()),
+        _required("chosen", MESSAGES),
+        _required("rejected", MESSAGES),
+        _required("chosen_id", pa.string()),
+        _required("rejected_id", pa.string()),
+        _required("chosen_models", STRINGS),
+        _required("rejected_models", STRINGS),
+        _required("n_votes", pa.int64(), unit="votes", range="1 and up"),
+        _required("n_annotators", pa.int64(), unit="annotators", range="1 and up; each unnamed vote counts as one"),
+        _required("votes_chosen", pa.int64(), unit="votes"),
+        _required("votes_rejected", pa.int64(), unit="votes"),
+        _required("votes_tie", pa.int64(), unit="votes"),
+        _required("p_chosen", pa.float64(), unit="probability", range="0.5 to 1", source="pipeline.consensus"),
+        _required("p_tie", pa.float64(), unit="probability", range="0 to 1", source="pipeline.consensus"),
+        _required("tie", pa.bool_(), unit="flag", range="p_tie is the largest of the three, or both sides are equally likely", source="pipeline.consensus"),
+        _required("margin", pa.float32(), unit="share", range="0 to 1; strength of the votes for chosen less that of the votes against, per vote", source="pipeline.consensus"),
+        _required("weight", pa.float32(), unit="weight", range="0 and up", source="1 until a weighting is configured"),
+        *SIGNALS,
+        _optional("noise_score", pa.float64(), unit="probability", range="0 to 1", source="not computed yet"),
+        _optional("rationale", pa.struct([("text", pa.string()), ("kind", pa.string()), ("generator", pa.string())])),
+        _required("prompt_cluster_id", pa.string()),
+        _required("split", pa.string()),  # train or validation
+        _required("sources", STRINGS),
+        _required("records", STRINGS),  # judgement ids, sorted
+    ]
+)
+
+# One row = one dropped pair: PAIR plus why it left.
+DROPPED = pa.schema(
+    [
+        *PAIR,
+        _required("stage", pa.string()),
+        _required("reason", pa.string()),
+        _optional("score", pa.float64()),
+        _optional("threshold", pa.float64()),
+        _optional("detail", pa.string()),
+        _optional("witness_pair_id", pa.string()),
+    ]
+)
+
+# One row = one input file of a run.
+INPUT = pa.schema(
+    [
+        _required("source", pa.string()),
+        _required("source_uri", pa.string()),
+        _optional("layout", pa.string()),
+        _required("bytes", pa.int64(), unit="bytes"),
+        _optional("sha256", pa.string()),
+        _optional("rows_counted", pa.int64(), unit="rows", range="as a second, independent reader counts them"),
+        _required("rows", pa.int64(), unit="rows", range="as ingested"),
+        _required("records", pa.int64(), unit="records"),
+        _required("quarantined_rows", pa.int64(), unit="rows"),
+        _optional("unreadable", pa.string()),  # why the file could not be read to its end
+    ]
+)
+
+
+def conform(table: pa.Table | pl.DataFrame, schema: pa.Schema, where: str) -> pa.Table:
+    """Return the table with exactly the schema's columns, order and types.
+
+    Raises:
+        SchemaError: a column is missing, surplus, of another type, or null where it must not be.
+    """
+    arrow = table.to_arrow() if isinstance(table, pl.DataFrame) else table
+    missing = [name for name in schema.names if name not in arrow.column_names]
+    surplus = [name for name in arrow.column_names if name not in schema.names]
+    if missing or surplus:
+        raise SchemaError(f"{where}: missing columns {missing}, unexpected columns {surplus}; expected {schema.names}.")
+    try:
+        cast = arrow.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise SchemaError(f"{where}: {error}") from error
+    empty_required = [f.name for f in schema if not f.nullable and cast.column(f.name).null_count]
+    if empty_required:
+        raise SchemaError(f"{where}: null values in required columns {empty_required}.")
+    return cast.replace_schema_metadata(None)

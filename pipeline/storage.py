@@ -1,0 +1,314 @@
+"""EDGE: the only module that opens data files (fsspec, Parquet).
+
+A place is a string: a local path or an fsspec URL. Outputs appear whole or not at all on local disks (written beside,
+then renamed); object stores do that by themselves.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import ConfigError
+from pipeline.schemas import conform
+
+ROW_GROUP_ROWS = 8192  # fixed: the bytes of a shard must not depend on how many partitions made it
+
+
+def is_local(place: str) -> bool:
+    """Whether a place is on this machine's disks."""
+    return isinstance(url_to_fs(place)[0], LocalFileSystem)
+
+
+def join(place: str, *parts: str) -> str:
+    """A place below another."""
+    return "/".join([place.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def resolve(place: str, base: str | Path) -> str:
+    """An absolute place: URLs as they are, paths from `base`."""
+    if "://" in place or place.startswith("memory:"):
+        return place
+    return str((Path(base) / Path(place).expanduser()).resolve())
+
+
+def exists(place: str) -> bool:
+    """Whether a file or folder is there."""
+    fs, path = url_to_fs(place)
+    fs.invalidate_cache()
+    return bool(fs.exists(path))
+
+
+def delete(place: str) -> None:
+    """Remove a file or a whole folder; nothing happens when it is not there."""
+    fs, path = url_to_fs(place)
+    fs.invalidate_cache()
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
+def children(place: str) -> list[str]:
+    """The names directly below a folder, sorted; empty when there is none."""
+    fs, path = url_to_fs(place)
+    fs.invalidate_cache()
+    if not fs.exists(path):
+        return []
+    return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in fs.ls(path, detail=False))
+
+
+def read_bytes(place: str) -> bytes:
+    """The whole content of a small file."""
+    fs, path = url_to_fs(place)
+    return bytes(fs.cat_file(path))
+
+
+def write_bytes(place: str, content: bytes) -> None:
+    """Write a small file, whole or not at all."""
+    with atomic_output(place) as sink:
+        sink.write(content)
+
+
+def create_bytes(place: str, content: bytes) -> bool:
+    """Create a file only if there is none; False when there is. Object stores do it by a conditional put."""
+    fs, path = url_to_fs(place)
+    try:
+        if isinstance(fs, LocalFileSystem):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            # link(2) fails when the name is taken and shows the content whole, which O_EXCL plus write does not.
+            beside = f"{path}.{uuid.uuid4().hex}"
+            Path(beside).write_bytes(content)
+            try:
+                os.link(beside, path)
+            finally:
+                Path(beside).unlink()
+        else:
+            fs.pipe_file(path, content, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def read_json(place: str) -> Any:
+    """A JSON file's content."""
+    return json.loads(read_bytes(place))
+
+
+def write_json(place: str, content: object) -> None:
+    """Write JSON with sorted keys, so that equal content gives equal bytes."""
+    write_bytes(place, (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+class atomic_output:  # noqa: N801 - used like a function
+    """A binary file that appears under its name only when the block ends without an error."""
+
+    def __init__(self, place: str) -> None:
+        self.fs, self.path = url_to_fs(place)
+        self.local = isinstance(self.fs, LocalFileSystem)
+        self.beside = f"{self.path}.{uuid.uuid4().hex}.part" if self.local else self.path
+
+    def __enter__(self) -> Any:
+        if self.local:
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.fs.open(self.beside, "wb")
+        return self.file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not self.local:
+            self.file.discard() if hasattr(self.file, "discard") else None
+            return
+        self.file.close()
+        if not self.local:
+            return
+        if kind is None:
+            os.replace(self.beside, self.path)
+        else:
+            Path(self.beside).unlink(missing_ok=True)
+
+
+def write_table(table: pa.Table | pl.DataFrame, place: str, schema: pa.Schema | None = None) -> int:
+    """Write one Parquet file (checked against `schema` where one is given); returns its rows."""
+    arrow = conform(table, schema, place) if schema is not None else table
+    arrow = arrow.to_arrow() if isinstance(arrow, pl.DataFrame) else arrow
+    with atomic_output(place) as sink:
+        pq.write_table(arrow, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    return int(arrow.num_rows)
+
+
+def read_table(place: str | list[str], columns: list[str] | None = None) -> pl.DataFrame:
+    """One Parquet file, or several of one schema, in the order given."""
+    places = [place] if isinstance(place, str) else place
+    tables = []
+    for one in places:
+        with fsspec.open(one, "rb") as file:
+            tables.append(pq.read_table(file, columns=columns))
+    frame = pl.from_arrow(pa.concat_tables(tables))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+class RowGroupWriter:
+    """Parquet files with fixed row groups, whatever the sizes of the tables handed in.
+
+    Rows go to `place(index)` until `rows_per_file` are in it, then to the next one. Equal rows in equal order give
+    equal bytes, in one table or in a thousand.
+    """
+
+    def __init__(self, folder: str, schema: pa.Schema, names: list[str], rows_per_file: int) -> None:
+        self.folder, self.schema, self.names, self.rows_per_file = folder, schema, names, rows_per_file
+        self.files: list[dict[str, Any]] = []
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
+        self._in_file = 0
+        self._output: atomic_output | None = None
+        self._open_next()
+
+    def _open_next(self) -> None:
+        self._place = join(self.folder, self.names[len(self.files)])
+        self._output = atomic_output(self._place)
+        self._sink = _HashingSink(self._output.__enter__())
+        self._writer = pq.ParquetWriter(self._sink, self.schema, compression="zstd")
+        self._in_file = 0
+
+    def _close_file(self) -> None:
+        self._writer.close()
+        assert self._output is not None
+        self._output.__exit__(None)
+        self._output = None
+        name = self.names[len(self.files)]
+        self.files.append({"path": name, "rows": self._in_file, "bytes": self._sink.bytes, "sha256": self._sink.digest()})
+
+    def _flush(self, rows: int) -> None:
+        joined = pa.concat_tables(self._waiting)
+        group, rest = joined.slice(0, rows), joined.slice(rows)
+        self._writer.write_table(group.combine_chunks(), row_group_size=rows)
+        self._in_file += rows
+        self._waiting, self._waiting_rows = [rest], rest.num_rows
+
+    def write(self, table: pa.Table | pl.DataFrame) -> None:
+        """Append rows, in the order given."""
+        self._waiting.append(conform(table, self.schema, self._place))
+        self._waiting_rows += self._waiting[-1].num_rows
+        while self._waiting_rows:
+            if self._in_file == self.rows_per_file:
+                self._close_file()
+                self._open_next()
+            rows = min(ROW_GROUP_ROWS, self.rows_per_file - self._in_file)
+            if self._waiting_rows < rows:
+                return
+            self._flush(rows)
+
+    def close(self) -> list[dict[str, Any]]:
+        """Write what is left; returns path, rows, bytes and sha256 of every file."""
+        if self._waiting_rows:
+            if self._in_file == self.rows_per_file:
+                self._close_file()
+                self._open_next()
+            self._flush(self._waiting_rows)
+        self._close_file()
+        return self.files
+
+    def abort(self) -> None:
+        """Drop the file in hand."""
+        if self._output is not None:
+            self._output.__exit__(RuntimeError)
+
+
+class _HashingSink:
+    """A write-only file that counts and hashes what goes through it."""
+
+    closed = False
+
+    def __init__(self, sink: Any) -> None:
+        self._sink, self._hash, self.bytes = sink, hashlib.sha256(), 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._hash.update(view)
+        self.bytes += view.nbytes
+        self._sink.write(view)
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def close(self) -> None:
+        """The caller owns the file below."""
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def file_sha256(place: str) -> str:
+    """SHA-256 of a file's stored bytes."""
+    digest = hashlib.sha256()
+    with fsspec.open(place, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+DATA_ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+
+
+def list_files(uri: str, base: str | Path) -> list[tuple[str, str, int]]:
+    """The data files a path, glob, folder or URL names: (absolute place, name as published, bytes), sorted by name.
+
+    The published name is the place relative to `base` where it lies below it, so that the ledger of a project that is
+    moved or cloned stays the same.
+
+    Raises:
+        ConfigError: nothing is there.
+    """
+    place = resolve(uri, base)
+    fs, path = url_to_fs(place)
+    fs.invalidate_cache()
+    if any(c in path for c in "*?["):
+        found = [str(p) for p in fs.glob(path) if fs.isfile(p)]
+    elif fs.isdir(path):
+        found = [str(p) for p in fs.find(path)]
+        found = [p for p in found if p.lower().removesuffix(".gz").endswith(DATA_ENDINGS)]
+    else:
+        found = [path] if fs.exists(path) else []
+    found = [p for p in found if not p.rsplit("/", 1)[-1].startswith(".")]
+    if not found:
+        raise ConfigError(f"{uri}: no data files there (looked at {place}; endings read: {', '.join(DATA_ENDINGS)}, each also as .gz).")
+    local = isinstance(fs, LocalFileSystem)
+    files = []
+    for p in sorted(found):
+        full = p if local else str(fs.unstrip_protocol(p))
+        files.append((full, _published_name(full, base) if local else full, int(fs.size(p) or 0)))
+    return files
+
+
+def _published_name(path: str, base: str | Path) -> str:
+    try:
+        return Path(path).relative_to(Path(base).resolve()).as_posix()
+    except ValueError:
+        return path
+
+
+def package_folder(name: str) -> Path:
+    """A folder that ships with the package (`sql`, `data`): inside the wheel, or at the top of a checkout."""
+    installed = Path(str(resources.files("pipeline"))) / f"_{name}"
+    checkout = Path(__file__).resolve().parent.parent / name
+    return installed if installed.is_dir() else checkout
+
+
+def batches(table_places: Iterable[str], columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+    """Several Parquet files, one at a time."""
+    for place in table_places:
+        yield read_table(place, columns)

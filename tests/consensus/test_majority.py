@@ -1,0 +1,99 @@
+"""Votes to a chosen side, with probabilities worked out by hand."""
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from pipeline.config import ConsensusConfig
+from pipeline.consensus.majority import majority
+
+LAPLACE = ConsensusConfig()
+SIDED = ("{}", "{}_id", "{}_models", "votes_{}", "strength_{}")
+
+
+def tally(*votes: tuple[int, int, int], strengths: list[tuple[float, float]] | None = None) -> pl.DataFrame:
+    """One pair for each (votes_low, votes_high, votes_tie); every vote has strength 1 unless said otherwise."""
+    strengths = strengths or [(float(low), float(high)) for low, high, _ in votes]
+    n = len(votes)
+    return pl.DataFrame(
+        {
+            "pair_id": [f"p{i}" for i in range(n)],
+            "low": [[{"role": "assistant", "content": "low"}]] * n,
+            "high": [[{"role": "assistant", "content": "high"}]] * n,
+            "low_id": ["1a"] * n,
+            "high_id": ["2b"] * n,
+            "low_models": [["m1"]] * n,
+            "high_models": [["m2", "m3"]] * n,
+            "n_votes": [sum(v) for v in votes],
+            "votes_low": [v[0] for v in votes],
+            "votes_high": [v[1] for v in votes],
+            "votes_tie": [v[2] for v in votes],
+            "strength_low": [s[0] for s in strengths],
+            "strength_high": [s[1] for s in strengths],
+        }
+    )
+
+
+def swapped(rows: pl.DataFrame) -> pl.DataFrame:
+    names = {n.format("low"): n.format("high") for n in SIDED} | {n.format("high"): n.format("low") for n in SIDED}
+    return rows.rename(names)
+
+
+@pytest.mark.parametrize(
+    ("votes", "chosen", "p_chosen", "p_tie", "tie"),
+    [
+        ((1, 0, 0), "1a", 2 / 3, 1 / 4, False),
+        ((0, 1, 0), "2b", 2 / 3, 1 / 4, False),
+        ((1, 3, 1), "2b", 4 / 6, 2 / 8, False),
+        ((0, 0, 1), "1a", 0.5, 2 / 4, True),  # only a tie vote
+        ((2, 2, 0), "1a", 0.5, 1 / 7, True),  # equal sides: the smaller id
+        ((2, 1, 2), "1a", 3 / 5, 3 / 8, False),  # tie votes are not strictly the most
+        ((2, 1, 3), "1a", 3 / 5, 4 / 9, True),
+    ],
+)
+def test_the_likelier_side_is_chosen_with_the_posterior_mean(
+    votes: tuple[int, int, int], chosen: str, p_chosen: float, p_tie: float, tie: bool
+) -> None:
+    row = majority(tally(votes), LAPLACE).row(0, named=True)
+
+    assert (row["chosen_id"], row["tie"]) == (chosen, tie)
+    assert row["p_chosen"] == pytest.approx(p_chosen, abs=1e-15)
+    assert row["p_tie"] == pytest.approx(p_tie, abs=1e-15)
+
+
+def test_everything_about_a_side_moves_with_it_and_the_tally_columns_go() -> None:
+    result = majority(tally((1, 3, 1)), LAPLACE)
+
+    assert result.select("chosen_id", "rejected_id", "votes_chosen", "votes_rejected", "votes_tie").row(0) == ("2b", "1a", 3, 1, 1)
+    assert result["chosen"].to_list() == [[{"role": "assistant", "content": "high"}]]
+    assert result["chosen_models"].to_list() == [["m2", "m3"]]
+    assert not [name for name in result.columns if "low" in name or "high" in name or "strength" in name]
+
+
+def test_margin_is_the_mean_strength_for_chosen_less_that_against_and_never_negative() -> None:
+    result = majority(tally((2, 1, 1), (2, 1, 0), (1, 0, 0), strengths=[(1.5, 0.5), (0.2, 1.0), (1.0, 0.0)]), LAPLACE)
+
+    assert result["margin"].to_list() == [0.25, 0.0, 1.0]
+    assert result["weight"].to_list() == [1.0, 1.0, 1.0]
+    assert result.select("margin", "weight").dtypes == [pl.Float32(), pl.Float32()]
+
+
+def test_a_larger_prior_moves_p_chosen_towards_a_half() -> None:
+    assert majority(tally((3, 0, 0)), ConsensusConfig(prior=9.0))["p_chosen"].to_list() == [12 / 21]
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 5)] * 3).filter(any), min_size=1, max_size=8),
+    st.floats(0.01, 10.0),
+)
+def test_swapping_the_sides_changes_nothing_and_probabilities_stay_in_range(votes: list[tuple[int, int, int]], prior: float) -> None:
+    config = ConsensusConfig(prior=prior)
+    result = majority(tally(*votes), config)
+
+    assert_frame_equal(majority(swapped(tally(*votes)), config), result, check_column_order=False, check_exact=True)
+    assert result["p_chosen"].is_between(0.5, 1.0).all()
+    assert result["p_tie"].is_between(0.0, 1.0).all()
+    assert result["margin"].is_between(0.0, 1.0).all()
+    assert (result["votes_chosen"] >= result["votes_rejected"]).all()

@@ -1,0 +1,157 @@
+"""Train and validation, by prompt cluster."""
+
+from hashlib import blake2b
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from pipeline.config import PublishConfig
+from pipeline.schemas import MESSAGES_PL
+from pipeline.split import add_cluster, assign_split, reduce_held_out, summarise_held_out
+
+
+def prompts(*texts: str | None, splits: list[list[str]] | None = None) -> pl.DataFrame:
+    """One pair for each prompt; None is a pair without a prompt."""
+    n = len(texts)
+    return pl.DataFrame(
+        {
+            "pair_id": [f"p{i}" for i in range(n)],
+            "prompt": [[message("user", t)] if t is not None else [] for t in texts],
+            "chosen_id": [f"c{i}" for i in range(n)],
+            "rejected_id": [f"r{i}" for i in range(n)],
+            "source_splits": splits or [[]] * n,
+        },
+        schema_overrides={"prompt": MESSAGES_PL, "source_splits": pl.List(pl.String)},
+    )
+
+
+def message(role: str, content: str) -> dict[str, str | None]:
+    return {"role": role, "content": content, "name": None, "tool_calls": None, "tool_call_id": None, "reasoning_content": None}
+
+
+def clusters(pairs: pl.DataFrame) -> list[str]:
+    return add_cluster(pairs)["prompt_cluster_id"].to_list()
+
+
+def split(pairs: pl.DataFrame, share: float = 0.05) -> list[str]:
+    clustered = add_cluster(pairs)
+    held_out = reduce_held_out([summarise_held_out(clustered)])
+    return assign_split(clustered, PublishConfig(validation_share=share), held_out)["split"].to_list()
+
+
+def test_prompts_that_differ_only_in_case_and_white_space_are_one_cluster() -> None:
+    ids = clusters(prompts("Hello  there", " hello\nTHERE ", "Hello you", "STRASSE", "straße"))
+
+    assert ids[0] == ids[1] != ids[2]
+    assert ids[3] == ids[4]
+
+
+def test_a_cluster_id_is_a_hash_of_content_that_never_changes() -> None:
+    assert clusters(prompts("Hi  You")) == [blake2b(b"cluster\nuser: hi you", digest_size=16).hexdigest()]
+
+
+def test_roles_and_turns_are_part_of_a_cluster() -> None:
+    two_turns = prompts("x", "x").with_columns(
+        prompt=pl.Series(
+            [[message("user", "a"), message("assistant", "b")], [message("user", "a"), message("user", "b")]], dtype=MESSAGES_PL
+        )
+    )
+
+    assert len(set(clusters(two_turns))) == 2
+
+
+def test_pairs_without_a_prompt_are_clusters_by_their_two_answers_in_either_order() -> None:
+    pairs = prompts(None, None, " ", None).with_columns(
+        chosen_id=pl.Series(["a", "b", "a", "a"]), rejected_id=pl.Series(["b", "a", "b", "c"])
+    )
+
+    ids = clusters(pairs)
+
+    assert ids[0] == ids[1] == ids[2] != ids[3]
+
+
+def test_adding_clusters_twice_changes_nothing() -> None:
+    once = add_cluster(prompts("a", "b"))
+
+    assert_frame_equal(add_cluster(once), once)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test",
+        "Validation",
+        "valid",
+        "val",
+        "dev",
+        "eval",
+        "heldout",
+        "held_out",
+        "held-out",
+        "test_prefs",
+        "validation-2",
+        "ood_dev",
+        "dev1",
+        "evaluation",
+    ],
+)
+def test_data_that_its_source_holds_out_never_becomes_train(name: str) -> None:
+    assert split(prompts("a", "b", "A ", splits=[["train", name], ["train"], ["train"]]), share=0.0) == [
+        "validation",
+        "train",
+        "validation",
+    ]
+
+
+@pytest.mark.parametrize("name", ["train", "latest", "contest", "developer", "value", "train_sft", "greatest"])
+def test_other_split_names_do_not_hold_out(name: str) -> None:
+    assert split(prompts("a", splits=[[name]]), share=0.0) == ["train"]
+
+
+def test_the_first_eight_bytes_of_the_cluster_decide() -> None:
+    half = "8000000000000000"
+    pairs = pl.DataFrame({"prompt_cluster_id": [half + "0" * 16, "7" + "f" * 15 + "f" * 16, "0" * 32, "f" * 32]})
+
+    result = assign_split(pairs, PublishConfig(validation_share=0.5), reduce_held_out([]))
+
+    assert result["split"].to_list() == ["train", "validation", "validation", "train"]
+
+
+def test_a_share_of_clusters_is_held_out() -> None:
+    share = split(prompts(*[f"prompt {i}" for i in range(2000)]), share=0.1).count("validation") / 2000
+
+    assert share == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_larger_share_only_adds_to_validation() -> None:
+    pairs = prompts(*[f"prompt {i}" for i in range(200)])
+
+    small, large = split(pairs, share=0.1), split(pairs, share=0.3)
+
+    assert all(b == "validation" for a, b in zip(small, large, strict=True) if a == "validation")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "A", "b ", "b", "c", None]), st.booleans(), st.integers(0, 2)), max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_no_cluster_crosses_the_split_however_the_pairs_are_partitioned(rows: list[tuple[str | None, bool, int]]) -> None:
+    pairs = prompts(*[r[0] for r in rows], splits=[["test"] if r[1] else ["train"] for r in rows] or None)
+    place = pl.Series([r[2] for r in rows], dtype=pl.Int64)
+    parts = [add_cluster(pairs.filter(place == p)) for p in range(3)]
+    config = PublishConfig(validation_share=0.3)
+
+    held_out = reduce_held_out([summarise_held_out(part) for part in parts])
+    in_parts = pl.concat([assign_split(part, config, held_out) for part in parts]).sort("pair_id")
+
+    whole = add_cluster(pairs)
+    assert_frame_equal(in_parts, assign_split(whole, config, reduce_held_out([summarise_held_out(whole)])).sort("pair_id"))
+    assert in_parts.group_by("prompt_cluster_id").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height == 0
+
+
+def test_held_out_clusters_are_distinct_and_sorted() -> None:
+    parts = [pl.Series("prompt_cluster_id", ["b", "a"]), pl.Series("prompt_cluster_id", ["b"])]
+
+    assert reduce_held_out(parts).to_list() == ["a", "b"]
+    assert reduce_held_out([]).to_list() == []
