@@ -33,8 +33,10 @@ FieldPath = str | list[str]
 
 
 class FieldsConfig(_Part):
-    """Which field of the source holds what. A value is a field name, a dotted path (`argument_1.text`), or for
-    `prompt` a list of them, joined by a blank line. Every slot is optional: name only what detection gets wrong.
+    """Which field of the source holds what.
+
+    A value is a field name, a dotted path (`argument_1.text`), or for `prompt` a list of them, joined by a blank line.
+    Every slot is optional: name only what detection gets wrong.
     """
 
     prompt: FieldPath | None = Field(default=None, description="Text or messages. A list of fields is joined by a blank line.")

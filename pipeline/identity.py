@@ -84,12 +84,13 @@ def number_votes(judgements: pl.DataFrame) -> pl.DataFrame:
         The rows sorted by judgement_id, source, source_uri, source_row.
     """
     place = ["source", "source_uri", "source_row"]
-    rows = judgements.sort("base_id", *place)
+    # Votes on two equal answers share an id whichever side won, so within one row the verdict orders them.
+    rows = judgements.sort("base_id", *place, "outcome", "shown_first")
     number = pl.int_range(pl.len()).over("source", "source_uri", "base_id")
     repeated = pl.col("vote_layout") & (pl.col("annotator_id") == UNNAMED) & (number > 0)
     again = rows.select(pl.when(repeated).then(_fields(pl.col("base_id"), number.cast(pl.String)))).to_series()
     ids = content_hash(again, "judgement").fill_null(rows.get_column("base_id"))
-    rows = rows.drop("base_id").with_columns(ids.alias("judgement_id")).sort("judgement_id", *place)
+    rows = rows.drop("base_id").with_columns(ids.alias("judgement_id")).sort("judgement_id", *place, "outcome", "shown_first")
     return rows.with_columns(is_copy=pl.int_range(pl.len()).over("judgement_id") > 0)
 
 

@@ -28,7 +28,9 @@ def write_up(judgements: pl.DataFrame, published: pl.DataFrame, dropped: pl.Data
     pair_fates = pl.concat(
         [
             published.select("pair_id", fate=pl.lit("published"), stage=pl.lit("publish"), reason=pl.lit("published"), **_NOTHING),
-            dropped.select("pair_id", pl.lit("dropped").alias("fate"), "stage", "reason", "score", "threshold", "detail", "witness_pair_id"),
+            dropped.select(
+                "pair_id", pl.lit("dropped").alias("fate"), "stage", "reason", "score", "threshold", "detail", "witness_pair_id"
+            ),
         ],
         how="diagonal",
     )

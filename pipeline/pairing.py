@@ -17,7 +17,11 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         votes_high, votes_tie, n_votes, n_annotators (an unnamed vote counts as one), strength_low and strength_high
         (sums over the votes for that side; a vote without strength counts 1), models, sources, source_splits, records.
     """
-    swapped = pl.col("response_a_id") > pl.col("response_b_id")
+    # Two equal answers have no order of their own: the winner's side, or else the lesser model's, is then `low`.
+    same_answer = pl.col("response_a_id") == pl.col("response_b_id")
+    by_model = pl.col("model_a").fill_null("") > pl.col("model_b").fill_null("")
+    by_verdict = pl.when(pl.col("outcome") == "tie").then(by_model).otherwise(pl.col("outcome") == "b")
+    swapped = pl.when(same_answer).then(by_verdict).otherwise(pl.col("response_a_id") > pl.col("response_b_id"))
 
     def side(low: str, high: str) -> pl.Expr:
         return pl.when(swapped).then(pl.col(high)).otherwise(pl.col(low))

@@ -3,6 +3,8 @@
 Each schema says what one row is. Field metadata (`unit`, `range`, `source`) documents the columns that are numbers.
 """
 
+from typing import Any
+
 import polars as pl
 import pyarrow as pa
 
@@ -34,11 +36,11 @@ MESSAGES_PL = pl.List(
 STRINGS = pa.list_(pa.string())
 
 
-def _required(name: str, kind: pa.DataType, **about: str) -> pa.Field:
+def _required(name: str, kind: pa.DataType, **about: str) -> "pa.Field[Any]":
     return pa.field(name, kind, nullable=False, metadata=about or None)
 
 
-def _optional(name: str, kind: pa.DataType, **about: str) -> pa.Field:
+def _optional(name: str, kind: pa.DataType, **about: str) -> "pa.Field[Any]":
     return pa.field(name, kind, nullable=True, metadata=about or None)
 
 
@@ -137,7 +139,7 @@ LEDGER = pa.schema(
 _SIDES = ("chosen", "rejected")
 
 
-def _per_side(name: str, kind: pa.DataType, unit: str, range_: str, source: str) -> list[pa.Field]:
+def _per_side(name: str, kind: pa.DataType, unit: str, range_: str, source: str) -> list["pa.Field[Any]"]:
     return [_required(f"{side}_{name}", kind, unit=unit, range=range_, source=source) for side in _SIDES]
 
 

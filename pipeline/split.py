@@ -83,6 +83,7 @@ def assign_part(pairs: pl.DataFrame) -> pl.DataFrame:
         return (pl.col(side).list.len() == 1) & (first.field("role") == "assistant") & first.field("tool_calls").is_null()
 
     plain_prompt = pl.col("prompt").list.last().struct.field("role") == "user"
-    calls = pl.col("prompt").list.eval(pl.element().struct.field("tool_calls").is_not_null() | (pl.element().struct.field("role") == "tool"))
+    message = pl.element().struct
+    calls = pl.col("prompt").list.eval(message.field("tool_calls").is_not_null() | (message.field("role") == "tool"))
     plain = plain_prompt & one_answer("chosen") & one_answer("rejected") & pl.col("tools").is_null() & ~calls.list.any()
     return pairs.with_columns(part=pl.when(plain.fill_null(False)).then("split").otherwise(pl.lit("other")))

@@ -1,6 +1,7 @@
 """The contract all stages share: what came in is kept, or dropped with a reason."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
@@ -34,4 +35,4 @@ def bucket_of(id_column: str) -> pl.Expr:
 def partition_buckets(partitions: int) -> list[tuple[int, int]]:
     """The runs of buckets [first, last] that make `partitions` partitions, in order."""
     edges = [BUCKETS * i // partitions for i in range(partitions + 1)]
-    return [(first, nxt - 1) for first, nxt in zip(edges, edges[1:], strict=False) if nxt > first]
+    return [(first, nxt - 1) for first, nxt in pairwise(edges) if nxt > first]

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import fsspec
 import polars as pl
@@ -109,7 +109,7 @@ def write_json(place: str, content: object) -> None:
     write_bytes(place, (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
-class atomic_output:  # noqa: N801 - used like a function
+class atomic_output:
     """A binary file that appears under its name only when the block ends without an error."""
 
     def __init__(self, place: str) -> None:
@@ -131,7 +131,7 @@ class atomic_output:  # noqa: N801 - used like a function
         if not self.local:
             return
         if kind is None:
-            os.replace(self.beside, self.path)
+            Path(self.beside).replace(self.path)
         else:
             Path(self.beside).unlink(missing_ok=True)
 
@@ -177,7 +177,7 @@ class RowGroupWriter:
         self._place = join(self.folder, self.names[len(self.files)])
         self._output = atomic_output(self._place)
         self._sink = _HashingSink(self._output.__enter__())
-        self._writer = pq.ParquetWriter(self._sink, self.schema, compression="zstd")
+        self._writer = pq.ParquetWriter(cast(IO[bytes], self._sink), self.schema, compression="zstd")
         self._in_file = 0
 
     def _close_file(self) -> None:
@@ -221,7 +221,10 @@ class RowGroupWriter:
     def abort(self) -> None:
         """Drop the file in hand."""
         if self._output is not None:
+            # Left open, the writer would write its footer when it is collected, into a file that is closed by then.
+            self._writer.close()
             self._output.__exit__(RuntimeError)
+            self._output = None
 
 
 class _HashingSink:

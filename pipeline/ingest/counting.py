@@ -4,7 +4,7 @@ import csv
 import io
 from typing import IO, Final
 
-import ijson  # type: ignore[import-untyped]
+import ijson
 
 from pipeline.ingest.fragments import connect
 from pipeline.ingest.sources import BLANK, BOM, OneFile, delimiter, open_plain, seekable, sniff, unreadable

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import IO, Any, Final, Literal
 
 import duckdb
-import fsspec  # type: ignore[import-untyped]
-import ijson  # type: ignore[import-untyped]
+import fsspec
+import ijson
 import pyarrow as pa
 
 from pipeline.errors import PrefineError, UnreadableFileError

@@ -1,0 +1,5 @@
+"""`python -m flows` is `prefine`."""
+
+from flows.cli import main
+
+main()

@@ -1,0 +1,212 @@
+"""The command line: every command is one question or one job, every failure one readable message."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import queries, storage
+from pipeline.config import PipelineConfig, load_config
+from pipeline.errors import ConfigError, PrefineError
+
+app = typer.Typer(
+    name="prefine",
+    help="Raw comparisons of model answers in, preference data that you can trust out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_wide = None if sys.stdout.isatty() else 120  # a log is not cut at 80 columns
+out, err = Console(width=_wide), Console(stderr=True)
+ConfigOption = Annotated[Path, typer.Option("--config", help="The dataset's config.")]
+DEFAULT_CONFIG = Path("prefine.yaml")
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="The dataset's config.")] = DEFAULT_CONFIG,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only the first rows of each file; publishes to <dataset>-sample.")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Curate a dataset: ingest, merge, score, filter, split and publish a version."""
+    load_config(config)  # a mistake in it is told before anything starts
+    _curate(config, limit)
+
+
+def _curate(config: Path, limit: int | None) -> None:
+    from flows.curate import run_flow  # Prefect and torch load only where they are needed
+
+    outcome = run_flow(str(config), limit, threads=os.cpu_count() or 1)
+    print_funnel(outcome.counts)
+    news = "unchanged: the content is that of" if outcome.unchanged else "published"
+    out.print(f"{outcome.dataset} {news} [bold]{outcome.version}[/] in {outcome.dataset_root}", soft_wrap=True)
+    out.print(f"texts embedded now: {outcome.embedded:,}; peak memory {outcome.peak_mb:,} MB", highlight=False)
+
+
+def print_funnel(counts: list[dict[str, Any]]) -> None:
+    """The funnel as a table; in each line rows in = kept + dropped."""
+    table = Table("stage", box=None, pad_edge=False)
+    for column in ("rows in", "kept", "dropped"):
+        table.add_column(column, justify="right")
+    table.add_column("reasons")
+    for line in counts:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(line["reasons"].items(), key=lambda item: (-item[1], item[0]))[:4])
+        table.add_row(line["stage"], f"{line['rows_in']:,}", f"{line['kept']:,}", f"{line['dropped']:,}", reasons)
+    out.print(table)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the sample data and its workspace go.")] = Path("prefine-demo"),
+    debug: DebugOption = False,
+) -> None:
+    """Curate the sample data that ships with prefine."""
+    sample = storage.package_folder("data")
+    config = folder / "prefine.yaml"
+    if folder.exists() and any(folder.iterdir()) and not config.exists():
+        raise ConfigError(f"{folder}: is not empty and holds no demo. Give another folder: `prefine demo FOLDER`.")
+    shutil.copytree(sample / "raw", folder / "raw", dirs_exist_ok=True)
+    shutil.copyfile(sample / "prefine.yaml", config)
+    _curate(config, None)
+    row = _a_merged_row(config)
+    out.print("\nNext:", highlight=False)
+    for line in (
+        f"prefine query drop_reasons --config {config}",
+        f'prefine query "select prompt, chosen, rejected, p_chosen from train limit 3" --config {config}',
+        f"prefine explain {row} --config {config}",
+    ):
+        out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _a_merged_row(config: Path) -> str:
+    rows = _catalogue(config).query("select source_uri, source_row from ledger where fate = 'merged' order by source_uri, source_row limit 1").to_pylist()
+    return f"{rows[0]['source_uri']}:{rows[0]['source_row']}" if rows else "ID"
+
+
+@app.command()
+def init(
+    uri: Annotated[str, typer.Argument(help="File, folder, glob or fsspec URL.")],
+    config: Annotated[Path, typer.Option("--config", help="The file to write.")] = DEFAULT_CONFIG,
+    debug: DebugOption = False,
+) -> None:
+    """Write a config for the data at URI, from what is found there."""
+    from flows.inspecting import starter_config
+
+    if config.exists():
+        raise ConfigError(f"{config}: exists already; it is left as it is. Give another name with --config.")
+    text, notes = starter_config(uri, Path.cwd(), config.resolve().parent)
+    config.write_text(text, encoding="utf-8")
+    for note in notes:
+        err.print(note, markup=False, highlight=False)
+    out.print(f"wrote {config}; next: prefine run {config}", highlight=False)
+
+
+@app.command()
+def inspect(
+    uri: Annotated[str, typer.Argument(help="File, folder, glob or fsspec URL.")],
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each file to try.")] = 1000,
+    debug: DebugOption = False,
+) -> None:
+    """Show the layout of each file, why, its first records, and what could not be read."""
+    from flows.inspecting import describe
+
+    problems = 0
+    for text, readable in describe(uri, Path.cwd(), rows):
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
+        problems += not readable
+    if problems:
+        raise ConfigError(f"{problems} file(s) need `layout:` and `fields:` in a config; see above.")
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SQL statement, or the name of a view.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    output: Annotated[str, typer.Option("--format", help="table, csv or json (one object a line).")] = "table",
+    debug: DebugOption = False,
+) -> None:
+    """Ask a published version, read-only. Tables: pairs, train, validation, other, dropped, judgements, ledger, quarantine ..."""
+    if output not in ("table", "csv", "json"):
+        raise ConfigError(f"--format {output}: expected table, csv or json.")
+    result = _catalogue(config, version).query(sql)
+    if output == "json":
+        for line in result.to_pylist():
+            sys.stdout.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        return
+    import polars as pl
+
+    frame = pl.DataFrame(pl.from_arrow(result))
+    if output == "csv":
+        nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+        as_json = frame.with_columns(pl.struct(name).struct.json_encode().alias(name) for name in nested)
+        sys.stdout.write(as_json.write_csv())
+        return
+    with pl.Config(tbl_rows=100, tbl_cols=50, fmt_str_lengths=60, tbl_width_chars=out.width, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
+        sys.stdout.write(f"{frame}\n{frame.height} row(s)\n")
+
+
+@app.command()
+def explain(
+    asked: Annotated[str, typer.Argument(metavar="ID", help="A record id, a pair id, or FILE:ROW (rows count from 0).")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Tell the whole story of one record or pair."""
+    story = queries.explain(_dataset_root(load_config(config), config), asked, version)
+    out.print(queries.render_story(story), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(config: ConfigOption = DEFAULT_CONFIG, debug: DebugOption = False) -> None:
+    """Check that everything a run needs is here and works."""
+    from flows.doctoring import examine
+
+    failed = 0
+    for name, works, detail in examine(config if config.exists() else None):
+        out.print(f"{'ok  ' if works else 'FAIL'} {name}: {detail}", markup=False, highlight=False, soft_wrap=True)
+        failed += not works
+    if failed:
+        raise PrefineError(f"{failed} check(s) failed; see above.")
+
+
+@app.command("config-schema")
+def config_schema() -> None:
+    """Print the config's JSON Schema, for editors."""
+    sys.stdout.write(json.dumps(PipelineConfig.model_json_schema(), indent=2) + "\n")
+
+
+def _dataset_root(config: PipelineConfig, file: Path) -> str:
+    return storage.join(storage.resolve(config.workspace, file.resolve().parent), "datasets", config.dataset)
+
+
+def _catalogue(config: Path, version: str | None = None) -> queries.Catalogue:
+    return queries.open_version(_dataset_root(load_config(config), config), version)
+
+
+def main() -> None:
+    """Run a command; exit 0 done, 1 failed, 2 wrong usage or config."""
+    debug = "--debug" in sys.argv
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("prefine").setLevel(logging.DEBUG if debug else logging.INFO)
+    if debug:
+        os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG"
+    try:
+        app()
+    except PrefineError as error:
+        if debug:
+            raise
+        err.print(f"prefine: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("prefine: stopped; nothing was published.", markup=False)
+        sys.exit(130)

@@ -1,0 +1,290 @@
+"""The flow: which stages run, in which order, on which partitions."""
+
+import importlib.metadata
+import platform
+import resource
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import progress, steps
+from flows.steps import InputFile, Run
+from pipeline import publish, queries, rules, storage
+from pipeline.config import PipelineConfig, load_config
+from pipeline.errors import CheckFailedError, PrefineError, TooManyQuarantinedError
+from pipeline.lease import Lease, hold_lease
+
+BYTES_PER_PARTITION = 64 << 20
+MOST_PARTITIONS = 48  # with seven tasks each: a few hundred tasks whatever the size
+MOST_INGEST_TASKS = 64
+GZIP_FACTOR = 4  # text grows by about that when unpacked
+PACKAGES = ("prefine", "polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers", "numpy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: the version that is current now, and the funnel that led to it."""
+
+    dataset: str
+    dataset_root: str
+    version: str
+    unchanged: bool
+    counts: list[dict[str, Any]]
+    embedded: int
+    peak_mb: int
+
+
+def dataset_root(config: PipelineConfig, base: str | Path, limit: int | None = None) -> str:
+    """Where a config's dataset lives; a limited run has a dataset of its own, `<dataset>-sample`."""
+    name = config.dataset if limit is None else f"{config.dataset}-sample"
+    return storage.join(storage.resolve(config.workspace, base), "datasets", name)
+
+
+# Tasks are only names, retries and visibility: what they do is in flows/steps.py.
+@task(task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False)
+def work(label: str, step: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - each step has its own
+    """Run one step of one partition."""
+    return step(*arguments)
+
+
+@flow(name="curate", flow_run_name="curate {config_path}", persist_result=False, validate_parameters=False)
+def curate(config_path: str, limit: int | None = None) -> Outcome:
+    """Raw comparisons in, one published version out.
+
+    Args:
+        config_path: the YAML config.
+        limit: read at most that many rows of each file; publishes to `<dataset>-sample`.
+
+    Raises:
+        PrefineError: with a message for people; nothing is published.
+    """
+    config = load_config(config_path)
+    base = str(Path(config_path).resolve().parent)
+    ruleset = rules.compile_rules(config.rules)
+    files = input_files(config, base, limit)
+    root = dataset_root(config, base, limit)
+    run_name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+    runs = storage.join(storage.resolve(config.workspace, base), "runs", root.rsplit("/", 1)[-1])
+    with hold_lease(root, run_name) as lease:
+        storage.delete(runs)  # scratch of runs that died; the lease says that none is alive
+        run = Run(
+            config=config,
+            base=base,
+            scratch=storage.join(runs, run_name),
+            store=storage.join(storage.resolve(config.workspace, base), "store"),
+            partitions=config.partitions or _partitions(files),
+            limit=limit,
+        )
+        try:
+            return _curate(run, root, files, ruleset, lease)
+        finally:
+            storage.delete(runs)
+
+
+def input_files(config: PipelineConfig, base: str, limit: int | None) -> list[InputFile]:
+    """Every file of every source, in the order of the config and of their names."""
+    files: list[InputFile] = []
+    for source in config.sources:
+        for place, name, size in storage.list_files(source.uri, base):
+            files.append(InputFile(len(files), source, place, name, size, limit))
+    return files
+
+
+def _partitions(files: list[InputFile]) -> int:
+    size = sum(f.bytes * (GZIP_FACTOR if f.place.endswith((".gz", ".parquet")) else 1) for f in files)
+    return max(1, min(MOST_PARTITIONS, -(-size // BYTES_PER_PARTITION)))
+
+
+class _Stages:
+    """Runs the steps of a stage on all partitions and keeps what each took."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.seconds = run, dict[str, float]()
+
+    @contextmanager
+    def timed(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        began = time.monotonic()
+        with progress.stage(name, total, unit) as done:
+            yield done
+        self.seconds[name] = round(time.monotonic() - began, 3)
+
+    def each(self, name: str, step: Callable[..., Any], partitions: list[int], *arguments: Any) -> list[Any]:
+        """A step on every partition, with the rest of its arguments equal for all."""
+        with self.timed(name, len(partitions), "partitions") as done:
+            futures = [work.submit(f"{name} {self.run.name(p)}", step, self.run, p, *arguments) for p in partitions]
+            return [_result(future, done) for future in futures]
+
+
+def _result(future: PrefectFuture[Any], done: Callable[[int], None]) -> Any:  # noqa: ANN401
+    result = future.result()
+    done(1)
+    return result
+
+
+def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rule], lease: Lease) -> Outcome:
+    stages = _Stages(run)
+    groups = [files[i :: MOST_INGEST_TASKS] for i in range(min(MOST_INGEST_TASKS, len(files)))]
+    with stages.timed("ingest", 0, "rows") as done:
+        names = [f"ingest {g[0].name}" + (f" and {len(g) - 1} more" if len(g) > 1 else "") for g in groups]
+        futures = [work.submit(name, steps.ingest_files, run, group, done) for name, group in zip(names, groups, strict=True)]
+        inputs = [row for future in futures for row in future.result()]
+    inputs.sort(key=lambda row: (row["source"], row["source_uri"]))
+    _stop_at_too_many(run.config, inputs)
+    everything = list(range(run.partitions))
+    paired = stages.each("pair up", steps.pair_up, everything)
+    filled = [p for p, counts in zip(everything, paired, strict=True) if counts["pairs"]]
+    texts = sum(counts["texts"] for counts in paired)
+    with stages.timed("embed", texts, "texts") as done:
+        futures = [work.submit(f"embed {run.name(p)}", steps.embed, run, p, done) for p in filled]
+        embedded = sum(future.result()["embedded"] for future in futures)
+    stages.each("consensus", steps.decide, filled)
+    steps.reduce_summaries(run, filled)
+    stages.each("signals", steps.add_signals, filled)
+    for number, group in enumerate(rules.rounds(ruleset)):
+        cutoff = steps.share_cutoff(run, filled, group[0]) if group[0].is_share else None
+        stages.each(f"rules {number + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}", steps.apply_rules, filled, group, number, cutoff)
+    written = stages.each("write up", steps.write_up, everything)
+    counts = _funnel(inputs, paired, written, ruleset, root, run)
+    with stages.timed("publish", 1, "version") as done:
+        published = _publish(run, root, written, inputs, counts, ruleset, lease, stages.seconds)
+        done(1)
+    funnel = [{key: row[key] for key in ("stage", "rows_in", "kept", "dropped")} | {"reasons": str(row["reasons"])} for row in counts]
+    dataset = root.rsplit("/", 1)[-1]
+    create_table_artifact(key=_artifact_key(dataset), table=funnel, description=f"{dataset} {published.version}: what became of every record")
+    return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, _peak_mb())
+
+
+def _artifact_key(dataset: str) -> str:
+    return "funnel-" + "".join(c if c.isalnum() and c.isascii() else "-" for c in dataset.lower())
+
+
+def _stop_at_too_many(config: PipelineConfig, inputs: list[dict[str, Any]]) -> None:
+    """Raise when a source has more unreadable rows, or files, than it may."""
+    for source in config.sources:
+        mine = [row for row in inputs if row["source"] == source.name]
+        bad_files = [row for row in mine if row["unreadable"]]
+        if len(bad_files) > source.max_quarantine_share * len(mine):
+            first = bad_files[0]
+            raise TooManyQuarantinedError(
+                f"source {source.name!r}: {len(bad_files)} of {len(mine)} files cannot be read (allowed share {source.max_quarantine_share:g}). "
+                f"First: {first['unreadable']} Nothing was published."
+            )
+        rows, bad = sum(row["rows"] for row in mine), sum(row["quarantined_rows"] for row in mine)
+        if bad > source.max_quarantine_share * rows:
+            worst = max(mine, key=lambda row: row["quarantined_rows"])
+            raise TooManyQuarantinedError(
+                f"source {source.name!r}: {bad} of {rows} rows cannot be read as comparisons (allowed share {source.max_quarantine_share:g}), "
+                f"{worst['quarantined_rows']} of them in {worst['source_uri']}: "
+                f"{_leading_reasons(mine)}. Nothing was published. `prefine inspect` shows the rows; name the fields under `fields:`, "
+                "or raise `max_quarantine_share` of this source."
+            )
+
+
+def _leading_reasons(mine: list[dict[str, Any]]) -> str:
+    total: dict[str, int] = {}
+    for row in mine:
+        for reason, count in row["reasons"].items():
+            total[reason] = total.get(reason, 0) + count
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(total.items(), key=lambda item: (-item[1], item[0]))[:3])
+
+
+def _funnel(
+    inputs: list[dict[str, Any]], paired: list[dict[str, int]], written: list[dict[str, Any]], ruleset: list[rules.Rule], root: str, run: Run
+) -> list[dict[str, Any]]:
+    """Records, then pairs, stage by stage; in each line rows_in = kept + dropped."""
+    records, judgements = sum(row["records"] for row in inputs), sum(counts["judgements"] for counts in paired)
+    copies, pairs = sum(counts["copies"] for counts in paired), sum(counts["pairs"] for counts in paired)
+    quarantined: dict[str, int] = {}
+    for row in inputs:
+        for reason, count in row["reasons"].items():
+            quarantined[reason] = quarantined.get(reason, 0) + count
+    dropped: dict[str, int] = {}
+    for part in written:
+        for reason, count in part["reasons"].items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    lines = [
+        _line("read records", records, records - judgements, quarantined),
+        _line("merge copies (records)", judgements, copies, {"copy": copies} if copies else {}),
+    ]
+    for rule in ruleset:
+        count = dropped.get(rule.name, 0)
+        if count or rule.is_share:
+            lines.append(_line(f"rule {rule.name} (pairs)", pairs, count, {rule.name: count} if count else {}))
+        pairs -= count
+    lines.append(_line("publish (pairs)", pairs, 0, {}))
+    return lines
+
+
+def _line(stage: str, rows_in: int, dropped: int, reasons: dict[str, int]) -> dict[str, Any]:
+    return {"stage": stage, "rows_in": rows_in, "kept": rows_in - dropped, "dropped": dropped, "reasons": reasons}
+
+
+def _publish(
+    run: Run,
+    root: str,
+    written: list[dict[str, Any]],
+    inputs: list[dict[str, Any]],
+    counts: list[dict[str, Any]],
+    ruleset: list[rules.Rule],
+    lease: Lease,
+    seconds: dict[str, float],
+) -> publish.Published:
+    """Write the shards in bucket order, check every invariant, then let readers see them."""
+    version = publish.next_version(root)
+    totals: dict[str, int] = {}
+    for part in written:
+        for name, rows in part["rows"].items():
+            totals[name] = totals.get(name, 0) + rows
+    writer = publish.VersionWriter(root, version, totals, run.config.publish.rows_per_shard)
+    for partition, part in enumerate(written):
+        for name, rows in part["rows"].items():
+            if rows:
+                writer.write(name, storage.read_table(run.place(f"out-{name}", partition)))
+    data_files = writer.close()
+    rows_of_inputs = [{key: value for key, value in row.items() if key != "reasons"} for row in inputs]
+    violations = queries.run_checks(storage.join(root, version), rows_of_inputs, counts)
+    if violations:
+        storage.delete(storage.join(root, version))
+        raise CheckFailedError("The new version breaks its own checks; nothing was published.\n" + "\n".join(map(str, violations)))
+    config = run.config.model_dump(mode="json", exclude_none=True)
+    model = steps.encoder(run.config.embed)
+    parts = {
+        "dataset": root.rsplit("/", 1)[-1],
+        "inputs": rows_of_inputs,
+        "counts": counts,
+        "config": config | ({"limit": run.limit} if run.limit is not None else {}),
+        "packages": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "models": {run.config.embed.model: model.fingerprint},
+        "seeds": {},  # nothing is drawn at random: splits come from content hashes
+        "timings": {"seconds": seconds, "peak_mb": _peak_mb()},
+        "rules": [{"name": rule.name, "drop_if": getattr(rule, "sql", None)} for rule in ruleset],
+    }
+    return publish.finish(root, version, data_files, parts, before_publish=lease.check)
+
+
+def _peak_mb() -> int:
+    """Highest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak // 1024) if sys.platform != "darwin" else int(peak // (1 << 20))
+
+
+def run_flow(config_path: str, limit: int | None = None, threads: int = 2) -> Outcome:
+    """Run the flow on this machine's threads."""
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=threads)
+    result = curate.with_options(task_runner=runner)(config_path, limit)
+    if not isinstance(result, Outcome):
+        raise PrefineError(f"The flow ended without a result: {result}")
+    return result
+
+

@@ -1,0 +1,85 @@
+"""`prefine doctor`: is everything here that a run needs?"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline import rules, storage
+from pipeline.config import EmbedConfig, load_config
+from pipeline.errors import PrefineError
+
+_PACKAGES = ("polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers")
+
+
+def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
+    """Name, outcome and detail of every check; with a config, also of what it names."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    yield "versions", True, f"Python {platform.python_version()}, {versions}"
+    yield "memory and cores", True, f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GB, {os.cpu_count()} cores, {_gpu()}"
+    embed = EmbedConfig()
+    if config is not None:
+        try:
+            loaded = load_config(config)
+            rules.compile_rules(loaded.rules)
+        except PrefineError as error:
+            yield "config", False, str(error)
+            return
+        yield "config", True, f"{config}: dataset {loaded.dataset}, {len(loaded.sources)} source(s)"
+        base = config.resolve().parent
+        for source in loaded.sources:
+            yield (f"source {source.name}", *_source(source.uri, base))
+        yield ("workspace", *_workspace(storage.resolve(loaded.workspace, base)))
+        named = os.environ.get(loaded.annotators.key_env) is not None
+        how = f"key from {loaded.annotators.key_env}" if named else f"{loaded.annotators.key_env} is not set: the dataset's name is the key"
+        yield "annotator ids", True, f"{loaded.annotators.ids}; {how}"
+        embed = loaded.embed
+    yield ("embedding model", *_model(embed))
+    yield ("Prefect", *_prefect())
+
+
+def _gpu() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "no GPU (embeddings run on the CPU)"
+
+
+def _source(uri: str, base: Path) -> tuple[bool, str]:
+    try:
+        files = storage.list_files(uri, base)
+    except (PrefineError, OSError, ImportError) as error:
+        return False, str(error)
+    return True, f"{len(files)} file(s), {sum(size for _, _, size in files):,} bytes"
+
+
+def _workspace(place: str) -> tuple[bool, str]:
+    probe = storage.join(place, f".probe-{uuid.uuid4().hex}")
+    try:
+        storage.write_bytes(probe, b"prefine")
+        storage.delete(probe)
+    except (OSError, ImportError) as error:
+        return False, f"{place}: cannot be written: {error}"
+    free = f", {shutil.disk_usage(place).free >> 30} GB free" if storage.is_local(place) else ""
+    return True, f"{place} can be written{free}"
+
+
+def _model(config: EmbedConfig) -> tuple[bool, str]:
+    from pipeline.embed import load_encoder
+
+    try:
+        model = load_encoder(config)
+        model.encode(["Is the model here?"])
+    except PrefineError as error:
+        return False, str(error)
+    return True, f"{config.model} ({config.dtype}, {model.dimensions} dimensions) encodes; fingerprint {model.fingerprint}"
+
+
+def _prefect() -> tuple[bool, str]:
+    import prefect
+    from prefect.settings import PREFECT_API_URL
+
+    where = PREFECT_API_URL.value()
+    return True, f"{prefect.__version__}, " + (f"API at {where}" if where else "temporary server (runs only, no schedules)")

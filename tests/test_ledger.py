@@ -1,0 +1,136 @@
+"""Every record that came in has exactly one row that says what became of it."""
+
+from typing import Any
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from pipeline.identity import quarantine_ids
+from pipeline.ingest import QUARANTINED
+from pipeline.ledger import write_up
+from pipeline.schemas import LEDGER, conform
+from pipeline.stage import bucket_of
+from tests.builders import judged, row
+
+DROPPED = {
+    "pair_id": pl.String,
+    "stage": pl.String,
+    "reason": pl.String,
+    "score": pl.Float64,
+    "threshold": pl.Float64,
+    "detail": pl.String,
+    "witness_pair_id": pl.String,
+}
+WHAT = ["fate", "stage", "reason", "score", "threshold", "detail"]
+
+
+def gone(*pair_ids: str, **fields: Any) -> pl.DataFrame:
+    why = {"stage": "rules", "reason": "tie", "score": 1.0, "threshold": 1.0, "detail": None, "witness_pair_id": None}
+    return pl.DataFrame([{"pair_id": i, **why, **fields} for i in pair_ids], schema=DROPPED)
+
+
+def stays(*pair_ids: str) -> pl.DataFrame:
+    return pl.DataFrame({"pair_id": pair_ids}, schema={"pair_id": pl.String})
+
+
+def broken(*raws: str, **fields: Any) -> pl.DataFrame:
+    common = {"source": "src", "source_uri": "f.jsonl", "reason": "wrong_type", "field": "a.b", "detail": "found 3, expected text"}
+    rows = [{**common, "source_row": 100 + i, "raw": raw, **fields} for i, raw in enumerate(raws)]
+    return quarantine_ids(pl.DataFrame(rows, schema=QUARANTINED))
+
+
+def test_every_vote_of_a_published_pair_is_published() -> None:
+    judgements = judged(row(annotator="w"), row(annotator="v", outcome="b"))
+    pair = judgements["pair_id"][0]
+
+    ledger = write_up(judgements, stays(pair), gone(), broken())
+
+    assert ledger.select(WHAT).rows() == [("published", "publish", "published", None, None, None)] * 2
+    assert ledger["pair_id"].to_list() == [pair] * 2
+    assert ledger["witness_pair_id"].to_list() == [None, None]
+
+
+def test_the_votes_of_a_dropped_pair_carry_its_rule_score_threshold_and_witness() -> None:
+    judgements = judged(row())
+    pair = judgements["pair_id"][0]
+
+    ledger = write_up(judgements, stays(), gone(pair, reason="low", score=0.4, threshold=0.6, detail="d", witness_pair_id="w"), broken())
+
+    assert ledger.select(*WHAT, "pair_id", "witness_pair_id").rows() == [("dropped", "rules", "low", 0.4, 0.6, "d", pair, "w")]
+
+
+def test_a_copy_is_merged_into_the_pair_of_its_original_even_when_that_was_dropped() -> None:
+    judgements = judged(row(), row(source_uri="g.jsonl"))
+    pair = judgements["pair_id"][0]
+
+    ledger = write_up(judgements, stays(), gone(pair), broken())
+
+    assert ledger.select("source_uri", *WHAT, "pair_id", "witness_pair_id").rows() == [
+        ("f.jsonl", "dropped", "rules", "tie", 1.0, 1.0, None, pair, None),
+        ("g.jsonl", "merged", "pair_up", "copy", 1.0, 1.0, None, pair, pair),
+    ]
+
+
+def test_a_quarantined_row_says_which_field_was_wrong() -> None:
+    rows = pl.concat([broken("{}"), broken("[]", field=None, source_row=5), broken("x", detail=None, source_row=6)])
+
+    ledger = write_up(judged(), stays(), gone(), rows).sort("source_row")
+
+    assert ledger.select("source_row", *WHAT, "pair_id").rows() == [
+        (5, "quarantined", "ingest", "wrong_type", None, None, "found 3, expected text", None),
+        (6, "quarantined", "ingest", "wrong_type", None, None, "a.b: ", None),
+        (100, "quarantined", "ingest", "wrong_type", None, None, "a.b: found 3, expected text", None),
+    ]
+
+
+def test_equal_rows_that_cannot_be_read_have_a_row_each() -> None:
+    ledger = write_up(judged(), stays(), gone(), broken("{}", "{}"))
+
+    assert ledger["record_id"].n_unique() == 1
+    assert ledger["source_row"].to_list() == [100, 101]
+
+
+def test_a_ledger_of_nothing_is_empty_and_conforms() -> None:
+    assert conform(write_up(judged(), stays(), gone(), broken()), LEDGER, "ledger").num_rows == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["a", "b", "tie"]), st.sampled_from(["f", "g"])), max_size=12),
+    st.sets(st.integers(0, 5)),
+    st.lists(st.sampled_from(["{}", "[]", "x"]), max_size=4),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=50, deadline=None)
+def test_all_records_are_accounted_for_once_in_an_order_that_input_does_not_change(
+    votes: list[tuple[int, str, str]], kept: set[int], unread: list[str], random: Any
+) -> None:
+    judgements = judged(*[row(f"q{q}", outcome=o, source_uri=f, vote_layout=True) for q, o, f in votes])
+    published_prompts = judged(*[row(f"q{q}") for q in kept])["pair_id"].to_list()
+    pair_ids = judgements["pair_id"].unique().sort().to_list()
+    published = [i for i in pair_ids if i in published_prompts]
+    dropped = [i for i in pair_ids if i not in published_prompts]
+    quarantined = broken(*unread)
+
+    ledger = write_up(judgements, stays(*published), gone(*dropped), quarantined)
+
+    conform(ledger, LEDGER, "ledger")
+    place = ["record_id", "source", "source_uri", "source_row"]
+    came_in = pl.concat([judgements.select(pl.col("judgement_id").alias("record_id"), *place[1:]), quarantined.select(place)])
+    assert sorted(ledger.select(place).rows()) == sorted(came_in.rows())
+    fates = dict(ledger["fate"].value_counts().rows())
+    votes_of = judgements.filter(~pl.col("is_copy"))["pair_id"].is_in(published)
+    expected = {
+        "published": votes_of.sum(),
+        "dropped": (~votes_of).sum(),
+        "merged": judgements["is_copy"].sum(),
+        "quarantined": len(unread),
+    }
+    assert fates == {fate: n for fate, n in expected.items() if n}
+
+    shuffled = [frame.sample(fraction=1.0, shuffle=True, seed=random.randint(0, 99)) for frame in (judgements, quarantined)]
+    again = write_up(shuffled[0], stays(*published[::-1]), gone(*dropped[::-1]), shuffled[1])
+    assert_frame_equal(again, ledger)
+    buckets = ledger.filter(pl.col("fate") == "quarantined").select(bucket_of("record_id")).to_series()
+    assert buckets.is_sorted()

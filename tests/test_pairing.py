@@ -1,0 +1,153 @@
+"""Judgements become pairs whichever way round, and in whatever order, they arrive."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from pipeline.pairing import pair_up
+from tests.builders import judged, message, row, swap
+
+
+def pairs(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pair_up(judged(*rows))
+
+
+def by_answer(*rows: dict[str, Any]) -> dict[str, Any]:
+    """The only pair, with what is said of `low` and `high` renamed to the text of the answer."""
+    (pair,) = pairs(*rows).to_dicts()
+    side = {"low": pair["low"][0]["content"], "high": pair["high"][0]["content"]}
+    return {name.replace("low", side["low"]).replace("high", side["high"]): value for name, value in pair.items()}
+
+
+def vote(outcome: str, **fields: Any) -> dict[str, Any]:
+    return row(outcome=outcome, vote_layout=True, **fields)
+
+
+def test_votes_are_counted_for_each_answer_and_for_ties() -> None:
+    pair = by_answer(vote("a"), vote("a"), vote("b"), vote("tie"), swap(vote("a")))
+
+    assert (pair["votes_x"], pair["votes_y"], pair["votes_tie"], pair["n_votes"]) == (3, 1, 1, 5)
+
+
+def test_a_pair_keeps_what_all_its_judgements_share() -> None:
+    fields = {"criterion": "help", "context": "c", "tools": "[]"}
+    pair = by_answer(row("q", **fields), swap(row("q", **fields, annotator="w")))
+
+    assert {name: pair[name] for name in fields} == fields
+    assert pair["prompt"] == [message("user", "q")]
+    assert pair["x"] == [message("assistant", "x")]
+    assert pair["y"] == [message("assistant", "y")]
+
+
+@pytest.mark.parametrize("other", [{"prompt": "r"}, {"criterion": "help"}, {"context": "c"}, {"tools": "[]"}, {"a": "z"}])
+def test_judgements_on_something_else_are_another_pair(other: dict[str, Any]) -> None:
+    assert pairs(row(), row(**other))["n_votes"].to_list() == [1, 1]
+
+
+def test_the_lesser_response_id_is_low_and_pairs_are_sorted() -> None:
+    found = pairs(*[row(f"q{i % 3}", f"x{i}", f"y{i}") for i in range(12)])
+
+    assert (found["low_id"] < found["high_id"]).all()
+    assert found.select("prompt_id", "pair_id").rows() == sorted(found.select("prompt_id", "pair_id").rows())
+
+
+def test_strength_adds_up_for_each_answer_and_counts_one_where_none_is_stated() -> None:
+    pair = by_answer(vote("a", strength=0.25), vote("a", strength=0.5), vote("a"), vote("b", strength=0.0), vote("tie", strength=1.0))
+
+    assert (pair["strength_x"], pair["strength_y"]) == (1.75, 0.0)
+
+
+def test_a_copy_is_no_vote_but_the_models_and_sources_it_names_are_kept() -> None:
+    original = row(model_a="m", model_b="n", source="one", source_split="Train", strength=0.5)
+    copy = swap(row(model_a="m2", source="two", source_split="TEST", strength=0.5))
+
+    pair = by_answer(original, copy)
+
+    assert (pair["n_votes"], pair["votes_x"], pair["strength_x"], len(pair["records"])) == (1, 1, 0.5, 1)
+    assert (pair["x_models"], pair["y_models"]) == (["m", "m2"], ["n"])
+    assert pair["sources"] == ["one", "two"]
+    assert pair["source_splits"] == ["test", "train"]
+
+
+def test_models_and_splits_that_nobody_names_are_empty_lists() -> None:
+    pair = by_answer(row())
+
+    assert (pair["x_models"], pair["y_models"], pair["source_splits"]) == ([], [], [])
+
+
+def test_an_unnamed_vote_is_an_annotator_of_its_own_and_a_named_one_counts_once() -> None:
+    named = [vote("a", annotator="w"), vote("b", annotator="w"), vote("a", annotator="v"), vote("a", annotator="v")]
+
+    assert by_answer(*named)["n_annotators"] == 2
+    assert by_answer(*named, vote("a"), vote("a"))["n_annotators"] == 4
+
+
+def test_the_records_of_a_pair_are_its_votes_sorted() -> None:
+    rows = judged(vote("a"), vote("a"), vote("b"), vote("a", source_uri="g.jsonl"))
+    (pair,) = pair_up(rows).to_dicts()
+
+    assert pair["records"] == sorted(rows.filter(~pl.col("is_copy"))["judgement_id"].to_list())
+    assert len(pair["records"]) == pair["n_votes"] == 3
+
+
+def test_two_equal_answers_count_their_votes_alike_whichever_side_won() -> None:
+    def counts(*rows: dict[str, Any]) -> tuple[Any, ...]:
+        wanted = "votes_low", "votes_high", "strength_low", "low_models", "high_models"
+        return pairs(*rows).select(wanted).row(0)
+
+    first = row(b="x", annotator="w", model_a="m", model_b="n", strength=0.5)
+    second = row(b="x", annotator="v", model_a="m", strength=0.5)
+
+    assert counts(first, second) == counts(first, swap(second)) == counts(swap(first), swap(second)) == (2, 0, 1.0, ["m"], ["n"])
+
+
+def test_no_judgements_make_no_pairs() -> None:
+    assert pairs().height == 0
+    assert pairs().schema == pairs(row()).schema
+
+
+rows = st.lists(
+    st.builds(
+        row,
+        prompt=st.sampled_from(["q", "r"]),
+        a=st.sampled_from(["x", "y"]),
+        b=st.sampled_from(["x", "y", "z"]),
+        outcome=st.sampled_from(["a", "b", "tie"]),
+        strength=st.sampled_from([None, 0.1, 0.7, 1.0]),
+        shown_first=st.sampled_from([None, "a", "b"]),
+        model_a=st.sampled_from([None, "m", "n"]),
+        model_b=st.sampled_from([None, "m", "n"]),
+        annotator=st.sampled_from([None, "w", "v"]),
+        source=st.sampled_from(["one", "two"]),
+        source_split=st.sampled_from([None, "train", "Test"]),
+        vote_layout=st.just(True),
+    ),
+    max_size=10,
+)
+
+
+@given(rows, st.data())
+@settings(max_examples=80, deadline=None)
+def test_pairs_do_not_change_when_sides_swap_and_rows_are_shuffled(rows: list[dict[str, Any]], data: st.DataObject) -> None:
+    numbered = [{**r, "source_row": i + 1} for i, r in enumerate(rows)]
+    swapped = [swap(r) if data.draw(st.booleans()) else r for r in numbered]
+    shuffled = data.draw(st.permutations(swapped))
+
+    assert_frame_equal(pairs(*shuffled), pairs(*numbered), check_exact=True)
+
+
+@given(rows)
+@settings(max_examples=40, deadline=None)
+def test_every_vote_is_counted_exactly_once(rows: list[dict[str, Any]]) -> None:
+    judgements = judged(*rows)
+    found = pair_up(judgements)
+
+    votes = judgements.filter(~pl.col("is_copy"))
+    assert found["n_votes"].sum() == votes.height
+    assert sorted(found["records"].explode().drop_nulls()) == sorted(votes["judgement_id"])
+    assert found.filter(pl.sum_horizontal("votes_low", "votes_high", "votes_tie") != pl.col("n_votes")).height == 0
+    assert found.filter(~pl.col("n_annotators").is_between(1, pl.col("n_votes"))).height == 0
