@@ -207,6 +207,11 @@ def main() -> None:
             raise
         err.print(f"prefine: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        err.print(f"prefine: {type(error).__name__}: {error}. `--debug` shows where.", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         err.print("prefine: stopped; nothing was published.", markup=False)
         sys.exit(130)

@@ -96,7 +96,8 @@ def input_files(config: PipelineConfig, base: str, limit: int | None) -> list[In
     """Every file of every source, in the order of the config and of their names."""
     files: list[InputFile] = []
     for source in config.sources:
-        for place, name, size in storage.list_files(source.uri, base):
+        uri = source.uri if source.version is None else queries.judgements_of(storage.resolve(source.version, base))
+        for place, name, size in storage.list_files(str(uri), base):
             files.append(InputFile(len(files), source, place, name, size, limit))
     return files
 

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import rules, storage
-from pipeline.config import EmbedConfig, load_config
+from pipeline import queries, rules, storage
+from pipeline.config import EmbedConfig, SourceConfig, load_config
 from pipeline.errors import PrefineError
 
 _PACKAGES = ("polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers")
@@ -31,7 +31,7 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
         yield "config", True, f"{config}: dataset {loaded.dataset}, {len(loaded.sources)} source(s)"
         base = config.resolve().parent
         for source in loaded.sources:
-            yield (f"source {source.name}", *_source(source.uri, base))
+            yield (f"source {source.name}", *_source(source, base))
         yield ("workspace", *_workspace(storage.resolve(loaded.workspace, base)))
         named = os.environ.get(loaded.annotators.key_env) is not None
         how = f"key from {loaded.annotators.key_env}" if named else f"{loaded.annotators.key_env} is not set: the dataset's name is the key"
@@ -47,9 +47,10 @@ def _gpu() -> str:
     return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "no GPU (embeddings run on the CPU)"
 
 
-def _source(uri: str, base: Path) -> tuple[bool, str]:
+def _source(source: SourceConfig, base: Path) -> tuple[bool, str]:
     try:
-        files = storage.list_files(uri, base)
+        uri = source.uri if source.version is None else queries.judgements_of(storage.resolve(source.version, base))
+        files = storage.list_files(str(uri), base)
     except (PrefineError, OSError, ImportError) as error:
         return False, str(error)
     return True, f"{len(files)} file(s), {sum(size for _, _, size in files):,} bytes"

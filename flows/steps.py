@@ -18,6 +18,7 @@ from pipeline import identity, ingest, ledger, pairing, rules, split, storage
 from pipeline.config import EmbedConfig, PipelineConfig, SourceConfig
 from pipeline.consensus.majority import majority
 from pipeline.errors import UnreadableFileError
+from pipeline.ingest import published
 from pipeline.schemas import DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE
 from pipeline.signals import degenerate, is_blank, lengths, similarity, text_of, votes
 from pipeline.stage import BUCKETS, bucket_of, partition_buckets
@@ -71,6 +72,8 @@ def ingest_files(run: Run, files: list[InputFile], done: Callable[[int], None]) 
 
 
 def _ingest_file(run: Run, file: InputFile, done: Callable[[int], None]) -> dict[str, Any]:
+    if file.source.version is not None:
+        return _ingest_version(run, file, done)
     about = {"source": file.source.name, "source_uri": file.name, "bytes": file.bytes, "sha256": storage.file_sha256(file.place)}
     out = _PartitionedOutput(run, file.index)
     rows = records = quarantined_rows = 0
@@ -107,6 +110,32 @@ def _ingest_file(run: Run, file: InputFile, done: Callable[[int], None]) -> dict
         "quarantined_rows": quarantined_rows,
         "unreadable": None,
         "reasons": dict(reasons),
+    }
+
+
+def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> dict[str, Any]:
+    """One judgements file of a published version: the votes of its published pairs, with the ids they have."""
+    folder = file.place.rsplit("/judgements/", 1)[0]
+    out = _PartitionedOutput(run, file.index)
+    rows = 0
+    for votes_of_published in published.read_votes(file.place, folder, file.source.name, file.name, file.rows):
+        out.add("raw", votes_of_published, bucket_of("prompt_id"))
+        rows += votes_of_published.height
+        done(votes_of_published.height)
+    out.flush()
+    counted = published.count_votes(file.place, folder)
+    return {
+        "source": file.source.name,
+        "source_uri": file.name,
+        "bytes": file.bytes,
+        "sha256": storage.file_sha256(file.place),
+        "layout": "version",
+        "rows_counted": counted if file.rows is None else min(counted, file.rows),
+        "rows": rows,
+        "records": rows,
+        "quarantined_rows": 0,
+        "unreadable": None,
+        "reasons": {},
     }
 
 

@@ -68,10 +68,15 @@ class FieldsConfig(_Part):
 
 
 class SourceConfig(_Part):
-    """One source: a file, folder, glob or fsspec URL, and what detection cannot know about it."""
+    """One source: a file, folder, glob or fsspec URL and what detection cannot know about it, or a published version."""
 
     name: Name
-    uri: str = Field(min_length=1, description="Path, glob, folder or fsspec URL; relative paths start at the config file.")
+    uri: str | None = Field(
+        default=None, min_length=1, description="Path, glob, folder or fsspec URL; relative paths start at the config file."
+    )
+    version: str | None = Field(
+        default=None, min_length=1, description="Instead of uri: a published version's folder, or a dataset's for its current one."
+    )
     licence: str | None = Field(default=None, description="SPDX name or a sentence; goes into the manifest and the card.")
     layout: LayoutName | None = Field(default=None, description="Detected from schema and first records when left out.")
     fields: FieldsConfig = Field(default_factory=FieldsConfig)
@@ -83,6 +88,12 @@ class SourceConfig(_Part):
     max_quarantine_share: float = Field(
         default=0.05, ge=0.0, le=1.0, description="Share of rows (and of files) that may be unreadable before the run stops."
     )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "SourceConfig":
+        if (self.uri is None) == (self.version is None):
+            raise ValueError(f"source {self.name!r} needs exactly one of uri and version")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -34,7 +34,11 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         high_id=side("response_b_id", "response_a_id"),
         low_model=side("model_a", "model_b"),
         high_model=side("model_b", "model_a"),
-        vote=pl.when(pl.col("outcome") == "tie").then(pl.lit("tie")).when((pl.col("outcome") == "a") != swapped).then(pl.lit("low")).otherwise(pl.lit("high")),
+        vote=pl.when(pl.col("outcome") == "tie")
+        .then(pl.lit("tie"))
+        .when((pl.col("outcome") == "a") != swapped)
+        .then(pl.lit("low"))
+        .otherwise(pl.lit("high")),
     )
     counts = ~pl.col("is_copy")
     named = pl.col("annotator_id").filter(counts & (pl.col("annotator_id") != UNNAMED))

@@ -90,6 +90,20 @@ def read_manifest(dataset_root: str, version: str) -> dict[str, Any]:
     return manifest
 
 
+def judgements_of(place: str) -> str:
+    """The judgements folder of a version folder, or of a dataset folder's current version.
+
+    Raises:
+        NotFoundError: neither is there.
+    """
+    if storage.exists(storage.join(place, "manifest.json")):
+        return storage.join(place, "judgements")
+    current = current_version(place)
+    if current is None:
+        raise NotFoundError(f"{place}: neither a published version (no manifest.json) nor a dataset (no CURRENT).")
+    return storage.join(place, current, "judgements")
+
+
 def manifest_paths(folder: str, manifest: dict[str, Any]) -> list[str]:
     """The manifest's data files, relative to the version folder, each proven to lie inside it.
 

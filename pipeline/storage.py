@@ -222,9 +222,11 @@ class RowGroupWriter:
         """Drop the file in hand."""
         if self._output is not None:
             # Left open, the writer would write its footer when it is collected, into a file that is closed by then.
-            self._writer.close()
-            self._output.__exit__(RuntimeError)
-            self._output = None
+            try:
+                self._writer.close()
+            finally:
+                self._output.__exit__(RuntimeError)
+                self._output = None
 
 
 class _HashingSink:

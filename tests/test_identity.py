@@ -127,7 +127,7 @@ turns = st.lists(st.tuples(st.sampled_from(["user", "assistant"]), texts, st.non
 
 
 @given(st.lists(turns, min_size=2, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_two_answers_share_an_id_only_when_they_are_equal(answers: list[list[Any]]) -> None:
     messages = [[message(r, c) | {"name": n, "tool_calls": t} for r, c, n, t in answer] for answer in answers]
     rows = identified(*[row(a=m) for m in messages])
@@ -240,7 +240,9 @@ def test_identical_unnamed_votes_of_another_file_are_copies_one_by_one() -> None
     ]
 
 
-@pytest.mark.parametrize("fields", [{"vote_layout": True, "annotator": "w"}, {"vote_layout": False}, {"vote_layout": False, "annotator": "w"}])
+@pytest.mark.parametrize(
+    "fields", [{"vote_layout": True, "annotator": "w"}, {"vote_layout": False}, {"vote_layout": False, "annotator": "w"}]
+)
 def test_identical_rows_of_named_annotators_or_other_layouts_are_copies(fields: dict[str, Any]) -> None:
     assert copies(row(**fields), row(**fields), row(**fields, source_uri="e.jsonl")) == [
         ("e.jsonl", 2, False),
@@ -274,7 +276,7 @@ some_rows = st.lists(
 
 
 @given(some_rows, st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_ids_and_copies_do_not_depend_on_the_order_of_rows(rows: list[dict[str, Any]], random: Any) -> None:
     shuffled = random.sample(rows, len(rows))
 
@@ -286,7 +288,7 @@ def test_ids_and_copies_do_not_depend_on_the_order_of_rows(rows: list[dict[str, 
 
 
 @given(some_rows, st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_judgement_ids_do_not_change_when_sides_swap(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     swapped = [swap(r) if data.draw(st.booleans()) else r for r in rows]
 
@@ -302,7 +304,8 @@ def quarantined(**fields: Any) -> str:
 
 def test_a_quarantined_record_is_known_by_what_was_read_and_what_was_wrong() -> None:
     same = {quarantined(), quarantined(source_uri="g"), quarantined(source_row=7), quarantined(detail="other")}
-    others = [quarantined(**{name: other}) for name, other in (("raw", "[]"), ("raw", None), ("reason", "no_votes"), ("field", None), ("source", "t"))]
+    changes = ({"raw": "[]"}, {"raw": None}, {"reason": "no_votes"}, {"field": None}, {"source": "t"})
+    others = [quarantined(**change) for change in changes]
 
     assert len(same) == 1
     assert len({*same, *others}) == 6

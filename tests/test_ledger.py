@@ -102,7 +102,7 @@ def test_a_ledger_of_nothing_is_empty_and_conforms() -> None:
     st.lists(st.sampled_from(["{}", "[]", "x"]), max_size=4),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_all_records_are_accounted_for_once_in_an_order_that_input_does_not_change(
     votes: list[tuple[int, str, str]], kept: set[int], unread: list[str], random: Any
 ) -> None:

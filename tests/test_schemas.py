@@ -1,5 +1,7 @@
 """A table has its declared columns, or it is refused."""
 
+from typing import Any
+
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -8,13 +10,12 @@ from pipeline import schemas
 from pipeline.errors import SchemaError
 from pipeline.schemas import conform
 
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("n", pa.int64(), nullable=False, metadata={"unit": "votes"}),
-        pa.field("share", pa.float32()),
-    ]
-)
+FIELDS: "list[pa.Field[Any]]" = [
+    pa.field("id", pa.string(), nullable=False),
+    pa.field("n", pa.int64(), nullable=False, metadata={"unit": "votes"}),
+    pa.field("share", pa.float32()),
+]
+SCHEMA = pa.schema(FIELDS)
 
 
 def test_columns_are_put_in_order_and_given_their_types() -> None:
@@ -27,8 +28,10 @@ def test_columns_are_put_in_order_and_given_their_types() -> None:
 def test_an_arrow_table_is_taken_as_it_is_but_for_what_its_maker_noted() -> None:
     table = pa.table({"id": ["a"], "n": [1], "share": pa.array([0.5], pa.float32())}, metadata={"pandas": "{}"})
 
-    assert conform(table.select(["n", "id", "share"]).cast(pa.schema([SCHEMA.field(n) for n in ("n", "id", "share")])), SCHEMA, "t").schema.metadata is None
-    assert conform(table, SCHEMA, "t").num_rows == 1
+    found = conform(table, SCHEMA, "t")
+
+    assert not found.schema.metadata
+    assert found.to_pylist() == table.to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,7 @@ def test_an_arrow_table_is_taken_as_it_is_but_for_what_its_maker_noted() -> None
         ({"id": ["a"], "n": [1], "share": [0.5], "more": [1]}, r"^t: missing columns \[\], unexpected columns \['more'\]; expected"),
         ({"id": [None], "n": [None], "share": [None]}, r"^t: .*(null|non-nullable)"),
         ({"id": [None], "n": [1], "share": [0.5]}, r"^t: .*(null|non-nullable)"),
-        ({"id": ["a"], "n": [1.5], "share": [0.5]}, r"^t: Float value 1.5 was truncated converting to int64"),
+        ({"id": ["a"], "n": [1.5], "share": [0.5]}, r"^t: Float value 1\.5\d* was truncated converting to int64"),
         ({"id": ["a"], "n": ["many"], "share": [0.5]}, r"^t: Failed to parse string: 'many'"),
         ({"id": ["a"], "n": [[1]], "share": [0.5]}, r"^t: Unsupported cast from"),
     ],

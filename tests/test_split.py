@@ -1,6 +1,7 @@
 """Train and validation, by prompt cluster."""
 
 from hashlib import blake2b
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from pipeline.config import PublishConfig
 from pipeline.schemas import MESSAGES_PL
-from pipeline.split import add_cluster, assign_split, reduce_held_out, summarise_held_out
+from pipeline.split import add_cluster, assign_part, assign_split, reduce_held_out, summarise_held_out
 
 
 def prompts(*texts: str | None, splits: list[list[str]] | None = None) -> pl.DataFrame:
@@ -155,3 +156,54 @@ def test_held_out_clusters_are_distinct_and_sorted() -> None:
 
     assert reduce_held_out(parts).to_list() == ["a", "b"]
     assert reduce_held_out([]).to_list() == []
+
+
+PAIRS = pl.Schema({"prompt": MESSAGES_PL, "chosen": MESSAGES_PL, "rejected": MESSAGES_PL, "tools": pl.String(), "split": pl.String()})
+
+
+def part(**changes: Any) -> str:
+    """The part of one validation pair, plain but for what is changed."""
+    sides = {"prompt": [message("user", "q")], "chosen": [message("assistant", "x")], "rejected": [message("assistant", "y")]}
+    row = {**sides, "tools": None, "split": "validation", **changes}
+    return str(assign_part(pl.DataFrame([row], schema=PAIRS))["part"].item())
+
+
+def test_a_prompt_that_ends_with_the_user_and_two_single_answers_go_where_their_split_says() -> None:
+    system, earlier, user = message("system", "s"), message("assistant", "b"), message("user", "q")
+
+    assert part() == "validation"
+    assert part(prompt=[system, user, earlier, user]) == "validation"
+    assert part(chosen=[message("assistant", "")]) == "validation"
+
+
+CALL = {**message("assistant", ""), "tool_calls": "[]"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt": []},
+        {"prompt": [message("system", "s")]},
+        {"prompt": [message("user", "q"), message("assistant", "so far")]},
+        {"prompt": [message("user", "q"), CALL, message("user", "q")]},
+        {"prompt": [message("user", "q"), message("tool", "4"), message("user", "q")]},
+        {"tools": "[]"},
+        *[
+            {side: answer}
+            for side in ("chosen", "rejected")
+            for answer in (
+                [],
+                [message("user", "x")],
+                [message("assistant", "x"), message("user", "more")],
+                [CALL],
+                [message("tool", "4")],
+            )
+        ],
+    ],
+)
+def test_a_pair_that_a_plain_trainer_would_mangle_is_kept_apart(changes: dict[str, Any]) -> None:
+    assert part(**changes) == "other"
+
+
+def test_no_pairs_have_no_parts() -> None:
+    assert assign_part(pl.DataFrame(schema=PAIRS))["part"].to_list() == []

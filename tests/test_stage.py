@@ -1,7 +1,6 @@
 """What every stage promises: rows in are rows kept and rows dropped."""
 
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -48,11 +47,11 @@ def test_the_bucket_is_the_first_byte_of_an_id() -> None:
     assert buckets.to_list() == list(range(256))
 
 
-@pytest.mark.parametrize("partitions", range(1, 257))
-def test_partitions_cover_every_bucket_once_and_in_order(partitions: int) -> None:
-    runs = partition_buckets(partitions)
+def test_partitions_cover_every_bucket_once_and_in_order() -> None:
+    for partitions in range(1, BUCKETS + 1):
+        runs = partition_buckets(partitions)
+        sizes = [last - first + 1 for first, last in runs]
 
-    sizes = [last - first + 1 for first, last in runs]
-    assert [bucket for first, last in runs for bucket in range(first, last + 1)] == list(range(BUCKETS))
-    assert len(runs) == partitions
-    assert max(sizes) - min(sizes) <= 1
+        assert [bucket for first, last in runs for bucket in range(first, last + 1)] == list(range(BUCKETS))
+        assert len(runs) == partitions
+        assert max(sizes) - min(sizes) <= 1

@@ -56,7 +56,7 @@ def test_the_installed_wheel_curates_the_sample_data_outside_the_checkout(instal
     assert [Path(line).is_relative_to(installed) for line in where.splitlines()] == [True, True]
 
     home = str(tmp_path / "prefect")
-    run(*python, "-m", "flows", "demo", str(tmp_path / "prefine-demo"), cwd=tmp_path, timeout_s=300,
+    run(*python, "-m", "flows", "demo", str(tmp_path / "prefine-demo"), cwd=tmp_path, timeout_s=600,
         PYTHONPATH=str(installed), PREFECT_HOME=home)
 
     (current,) = (tmp_path / "prefine-demo").rglob("datasets/*/CURRENT")

@@ -1,0 +1,407 @@
+"""The promises of a run on small data: nothing is lost, nothing depends on order, threads or partitions, everything is explained.
+
+The model is a stand-in that counts letters: what is tested here does not depend on what vectors mean.
+"""
+
+import csv
+import io
+import json
+import random
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from flows import steps
+from flows.curate import Outcome, run_flow
+from tests.fakes import LetterEncoder
+
+Row = dict[str, Any]
+OTHER = {"a": "b", "b": "a", "model_a": "model_b", "model_b": "model_a"}
+RULES: Row = {
+    "preset": "safe",
+    "add": [
+        {"name": "low_agreement", "drop_if": "agreement < 0.65"},
+        {"name": "short_and_split", "drop_if": "n_votes > 2 and vote_entropy > 0.8"},
+        {"name": "longest", "drop_top_share": {"signal": "chosen_chars", "share": 0.2}},
+        {"name": "nearest", "keep_lowest_share": {"signal": "cosine_chosen_rejected", "share": 0.9}},
+    ],
+}
+
+
+def pair_rows() -> list[Row]:
+    """Chosen and rejected: 14 pairs, a source's test split, three copies, a conflict, an empty answer, four rows without sense."""
+    rows = [
+        {"prompt": f"Question {n} about café {n % 4}?", "chosen": f"Answer {n}: {'well ' * (n % 5 + 1)}", "rejected": f"No idea, {n}.", "split": "train"}
+        for n in range(14)
+    ]
+    rows[3]["split"] = "test"
+    copy, decomposed, crlf = dict(rows[0]), dict(rows[1]), dict(rows[2])
+    decomposed["prompt"] = unicodedata.normalize("NFD", decomposed["prompt"])
+    crlf["chosen"] = crlf["chosen"] + "\r\n"
+    conflict = {**rows[4], "chosen": rows[4]["rejected"], "rejected": rows[4]["chosen"]}
+    empty = {**rows[5], "chosen": "Something.", "rejected": "  "}
+    identical = {**rows[6], "rejected": rows[6]["chosen"]}
+    broken = [{"prompt": "no answers", "split": "train"}, {**rows[7], "chosen": None}, {**rows[8], "rejected": 7}, {**rows[9], "chosen": {"x": []}}]
+    return [*rows, copy, decomposed, crlf, conflict, empty, identical, *broken]
+
+
+def arena_rows(start: int, count: int) -> list[Row]:
+    """Two sides and a winner: some ties, conflicts with the row before, exact copies, copies with the sides exchanged."""
+    rows: list[Row] = []
+    for n in range(start, start + count):
+        row = {
+            "prompt": f"Compare item {n} with item {n + 1}.", "response_a": f"The first one, {n}.", "response_b": f"{'Both ' * (n % 3)}are fine ({n}).",
+            "model_a": "alder", "model_b": "birch", "winner": ("model_a", "model_b", "model_a", "tie", "model_b")[n % 5], "shown_first": "ab"[n % 2],
+        }  # fmt: skip
+        rows.append(row)
+        if n % 4 == 1:
+            rows.append(exchange(row))
+        if n % 7 == 2:
+            rows.append({**row, "winner": OTHER.get(row["winner"], "model_a")})
+        if n % 6 == 3:
+            rows.append(dict(row))
+    return [*rows, {**rows[0], "winner": "perhaps"}, {"prompt": "Nothing else."}]
+
+
+def vote_rows() -> list[Row]:
+    """One vote a row: three to four votes on six pairs, sides in either order, one vote stated twice, one unreadable."""
+    rows: list[Row] = []
+    for n in range(6):
+        for m, name in enumerate(("heron", "otter", "lynx", "gull")[: 3 + n % 2]):
+            row = {"prompt": f"Vote {n}", "response_a": f"left {n} {'x' * n}", "response_b": f"right {n}", "annotator": name, "winner": "aabtab"[(n * m) % 6]}
+            row["winner"] = {"t": "tie"}.get(row["winner"], row["winner"])
+            rows.append(exchange(row) if (n + m) % 3 == 0 else row)
+    return [*rows, dict(rows[0]), exchange(rows[1]), {**rows[2], "winner": "sideways"}]
+
+
+def review_rows() -> list[Row]:
+    """A list of votes in each row; one vote that cannot be read among good ones, one row without votes."""
+    verdicts = [("a", "a", "b"), ("b", "b"), ("a", "tie", "a"), ("a", "b"), ("b", "both", "b"), ()]
+    return [
+        {
+            "prompt": f"Review {n}", "response_a": f"Review text {n}", "response_b": f"Another review {n}",
+            "votes": [{"worker": f"w-{i}", "value": value} for i, value in enumerate(values)],
+        }
+        for n, values in enumerate(verdicts)
+    ]  # fmt: skip
+
+
+def exchange(row: Row) -> Row:
+    """The same judgement with its sides, and everything that names one, the other way round."""
+    pairs = (("response_a", "response_b"), ("model_a", "model_b"))
+    new = {**row, **{a: row[b] for pair in pairs for a, b in (pair, pair[::-1]) if a in row and b in row}}
+    if "votes" in row:
+        new["votes"] = [exchange(vote) for vote in row["votes"]]
+    return {**new, **{name: OTHER.get(row[name], row[name]) for name in ("winner", "shown_first", "value") if name in row}}
+
+
+def as_lines(rows: list[Row]) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def as_csv(rows: list[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a run is given: the rows of each file, the order of the sources, and the settings a result must not depend on."""
+
+    files: dict[str, list[Row]] = field(
+        default_factory=lambda: {
+            "pairs.jsonl": pair_rows(),
+            "arena/one.jsonl": arena_rows(0, 12),
+            "arena/two.jsonl": arena_rows(9, 9),
+            "votes.csv": vote_rows(),
+            "reviews.jsonl": review_rows(),
+        }
+    )
+    sources: tuple[tuple[str, str], ...] = (("pairs", "pairs.jsonl"), ("arena", "arena/*.jsonl"), ("votes", "votes.csv"), ("reviews", "reviews.jsonl"))
+    partitions: int = 3
+    threads: int = 2
+    broken_line: str = "pairs.jsonl"  # ends in a line that is no JSON
+
+    def write(self, folder: Path) -> Path:
+        """Write the files and the config; returns the config's place."""
+        for name, rows in self.files.items():
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            content = as_csv(rows) if name.endswith(".csv") else as_lines(rows)
+            place.write_bytes(content + b'{"prompt": "cut of' if name == self.broken_line else content)
+        config = {
+            "dataset": "small",
+            "sources": [{"name": name, "uri": uri, "max_quarantine_share": 0.5} for name, uri in self.sources],
+            "rules": RULES,
+            "publish": {"validation_share": 0.25, "rows_per_shard": 7},
+            "partitions": self.partitions,
+        }
+        (folder / "prefine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        return folder / "prefine.yaml"
+
+    def run(self, folder: Path) -> Outcome:
+        """Write everything below a folder, which may hold an earlier run's workspace, and curate it."""
+        return run_flow(str(self.write(folder)), None, self.threads)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version as plain rows."""
+
+    folder: Path
+    outcome: Outcome
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Each data file's path and the hash that the manifest states."""
+        manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        return {file["path"]: file["sha256"] for file in manifest["files"]}
+
+    def shards(self) -> dict[str, str]:
+        """The hashes of what trainers read and of what was dropped."""
+        return {path: sha for path, sha in self.hashes.items() if path.startswith(("data/", "dropped/"))}
+
+    def table(self, folder: str, part: str = "*") -> list[Row]:
+        """The rows of one table."""
+        return [row for file in sorted((self.folder / folder).glob(f"{part}-*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+    def ledger_without_places(self) -> Counter[str]:
+        """Ledger rows, without where they stood, and how often each occurs."""
+        return Counter(json.dumps({k: v for k, v in row.items() if k not in ("source_uri", "source_row")}) for row in self.table("ledger"))
+
+
+def version_of(outcome: Outcome) -> Version:
+    return Version(Path(outcome.dataset_root) / outcome.version, outcome)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Iterator[LetterEncoder]:
+    """A model that counts letters, in place of the real one."""
+    fake = LetterEncoder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "encoder", lambda config: fake)
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def given() -> Input:
+    return Input()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("baseline")
+
+
+@pytest.fixture(scope="module")
+def baseline(home: Path, given: Input, encoder: LetterEncoder) -> Version:
+    """The run that all others are compared with."""
+    return version_of(given.run(home))
+
+
+def test_the_small_data_takes_every_path(baseline: Version) -> None:
+    assert {row["fate"] for row in baseline.table("ledger")} == {"published", "merged", "dropped", "quarantined"}
+    assert {row["reason"] for row in baseline.table("dropped")} == {
+        "empty_answer", "identical_answers", "tie", "low_agreement", "short_and_split", "longest", "nearest",
+    }  # fmt: skip
+    assert {row["split"] for row in baseline.table("data")} == {"train", "validation"}
+    assert len(baseline.table("quarantine")) > 8
+    assert {"data/train-00000-of-00002.parquet", "data/validation-00000-of-00001.parquet"} <= set(baseline.hashes)
+
+
+# Promise 1: conservation
+
+
+def test_every_row_of_every_file_is_in_the_ledger_and_no_other(given: Input, baseline: Version) -> None:
+    counted = {name: len(rows) + (name == given.broken_line) for name, rows in given.files.items()}
+    found: dict[str, set[int]] = {name: set() for name in counted}
+    for row in baseline.table("ledger"):
+        name = next(name for name in counted if row["source_uri"].endswith(name))
+        found[name].add(row["source_row"])
+
+    assert found == {name: set(range(rows)) for name, rows in counted.items()}
+
+
+def test_every_vote_has_one_fate_and_the_fates_of_a_file_add_up_to_its_votes(given: Input, baseline: Version) -> None:
+    votes = {name: sum(max(1, len(row.get("votes", [1]))) for row in rows) + (name == given.broken_line) for name, rows in given.files.items()}
+    ledger = baseline.table("ledger")
+    rows = Counter(next(name for name in votes if row["source_uri"].endswith(name)) for row in ledger)
+    by_fate = Counter((row["source_uri"], row["fate"]) for row in ledger)
+
+    assert rows == votes
+    assert sum(by_fate.values()) == len(ledger)
+    for record_id, fates in _fates(ledger).items():
+        assert len([fate for fate in fates if fate in ("published", "dropped")]) <= 1, record_id
+
+
+def test_the_funnel_adds_up_from_records_to_published_pairs(baseline: Version) -> None:
+    counts = baseline.outcome.counts
+
+    assert counts[0]["rows_in"] == len(baseline.table("ledger"))
+    assert all(line["rows_in"] == line["kept"] + line["dropped"] and sum(line["reasons"].values()) == line["dropped"] for line in counts)
+    assert counts[-1]["kept"] == len(baseline.table("data"))
+    assert counts[2]["rows_in"] == len(baseline.table("data")) + len(baseline.table("dropped"))
+
+
+def _fates(ledger: list[Row]) -> dict[str, list[str]]:
+    fates: dict[str, list[str]] = {}
+    for row in ledger:
+        fates.setdefault(row["record_id"], []).append(row["fate"])
+    return fates
+
+
+# Promise 2: determinism
+
+
+@pytest.mark.parametrize(("partitions", "threads"), [(1, 1), (1, 2), (3, 1), (8, 2)])
+def test_every_file_is_the_same_for_any_partitions_and_threads(
+    partitions: int, threads: int, given: Input, baseline: Version, tmp_path: Path
+) -> None:
+    other = version_of(replace(given, partitions=partitions, threads=threads).run(tmp_path))
+
+    assert other.hashes == baseline.hashes
+
+
+# Promise 3: order independence
+
+
+def shuffled(given: Input, seed: int) -> Input:
+    rng = random.Random(seed)
+    return replace(given, files={name: rng.sample(rows, len(rows)) for name, rows in given.files.items()})
+
+
+def reordered(given: Input) -> Input:
+    """The sources of the config backwards, and the files of one source under each other's names."""
+    files = dict(given.files)
+    files["arena/one.jsonl"], files["arena/two.jsonl"] = files["arena/two.jsonl"], files["arena/one.jsonl"]
+    return replace(given, files=files, sources=given.sources[::-1])
+
+
+def exchanged(given: Input, seed: int) -> Input:
+    """About half of the rows with two sides, shown the other way round; a row that cannot be read stays as it is."""
+    rng = random.Random(seed)
+    unreadable = ("perhaps", "sideways")
+
+    def maybe(row: Row) -> Row:
+        good = row.get("winner", "a") not in unreadable and "response_b" in row and all(v["value"] != "both" for v in row.get("votes", ["x"]) if v != "x")
+        return exchange(row) if good and row.get("votes") != [] and rng.random() < 0.5 else row
+
+    return replace(given, files={name: [maybe(row) for row in rows] for name, rows in given.files.items()})
+
+
+CHANGES: dict[str, Callable[[Input], Input]] = {
+    "rows shuffled": lambda given: shuffled(given, 1),
+    "rows shuffled otherwise": lambda given: shuffled(given, 2),
+    "sources and files reordered": reordered,
+    "sides exchanged": lambda given: exchanged(given, 3),
+    "all of these": lambda given: reordered(shuffled(exchanged(given, 4), 5)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_order_of_rows_files_and_sides_changes_nothing_but_places(change: str, given: Input, baseline: Version, tmp_path: Path) -> None:
+    changed = CHANGES[change](given)
+    assert (changed.files, changed.sources) != (given.files, given.sources)
+
+    other = version_of(changed.run(tmp_path))
+
+    assert other.shards() == baseline.shards()
+    assert other.ledger_without_places() == baseline.ledger_without_places()
+
+
+# Promise 7: explained
+
+
+def test_every_drop_names_its_rule_and_what_it_was_measured_against(baseline: Version) -> None:
+    rules = {"empty_answer", "identical_answers", "tie", "unreadable_text", *(rule["name"] for rule in RULES["add"])}
+    for row in baseline.table("dropped"):
+        assert row["reason"] in rules
+        assert row["stage"] == "rules"
+        assert (row["score"] is not None and row["threshold"] is not None) or row["detail"], row["reason"]
+
+
+def test_a_dropped_record_says_what_its_pair_says(baseline: Version) -> None:
+    pairs = {row["pair_id"]: row for row in baseline.table("dropped")}
+    dropped = [row for row in baseline.table("ledger") if row["fate"] == "dropped"]
+    told = ("stage", "reason", "score", "threshold", "detail", "witness_pair_id")
+
+    assert {row["pair_id"] for row in dropped} == set(pairs)
+    assert all(row[name] == pairs[row["pair_id"]][name] for row in dropped for name in told)
+
+
+def test_a_threshold_was_really_passed(baseline: Version) -> None:
+    by_rule: dict[str, list[Row]] = {}
+    for row in baseline.table("dropped"):
+        by_rule.setdefault(row["reason"], []).append(row)
+
+    assert all(row["score"] == row["agreement"] < row["threshold"] == 0.65 for row in by_rule["low_agreement"])
+    assert all(row["score"] == row["chosen_chars"] >= row["threshold"] for row in by_rule["longest"])
+    assert all(row["score"] == row["cosine_chosen_rejected"] >= row["threshold"] for row in by_rule["nearest"])
+    assert all(row["detail"].startswith("n_votes=") for row in by_rule["short_and_split"])
+
+
+def test_every_merged_record_has_a_witness_that_holds_its_original(baseline: Version) -> None:
+    ledger = baseline.table("ledger")
+    pairs = {row["pair_id"]: row for row in [*baseline.table("data"), *baseline.table("dropped")]}
+    merged = [row for row in ledger if row["fate"] == "merged"]
+
+    assert merged
+    for row in merged:
+        assert row["reason"] == "copy"
+        assert row["score"] >= row["threshold"]
+        assert row["record_id"] in pairs[row["witness_pair_id"]]["records"]
+
+
+def test_every_quarantined_record_says_what_was_wrong(baseline: Version) -> None:
+    quarantined = [row for row in baseline.table("ledger") if row["fate"] == "quarantined"]
+
+    assert len(quarantined) == len(baseline.table("quarantine"))
+    assert all(row["stage"] == "ingest" and row["reason"] and row["detail"] for row in quarantined)
+
+
+# A run over the same data does nothing again. Promise 4, the fixpoint, is tested with the `version:` source.
+
+
+def test_a_second_run_publishes_nothing_and_embeds_nothing(home: Path, given: Input, baseline: Version, encoder: LetterEncoder) -> None:
+    before = encoder.texts_encoded
+
+    again = given.run(home)
+
+    assert (again.version, again.unchanged, again.embedded) == (baseline.outcome.version, True, 0)
+    assert encoder.texts_encoded == before
+    assert sorted(p.name for p in Path(again.dataset_root).glob("v*")) == ["v000001"]
+
+
+def test_one_more_file_makes_the_next_version_and_embeds_only_what_is_new(
+    given: Input, baseline: Version, encoder: LetterEncoder, tmp_path: Path
+) -> None:
+    first = given.run(tmp_path)
+    more = replace(given, files={**given.files, "arena/zero.jsonl": arena_rows(100, 8)})
+    before = encoder.texts_encoded
+
+    second = more.run(tmp_path)
+
+    assert (first.version, second.version, second.unchanged) == ("v000001", "v000002", False)
+    assert first.embedded == baseline.outcome.embedded
+    assert 0 < second.embedded == encoder.texts_encoded - before <= 3 * 8
+    assert (Path(second.dataset_root) / "CURRENT").read_text().strip() == "v000002"
+    assert version_of(first).hashes == baseline.hashes
+
+
+def test_an_increment_publishes_what_a_run_from_scratch_does(given: Input, encoder: LetterEncoder, tmp_path: Path) -> None:
+    more = replace(given, files={**given.files, "arena/zero.jsonl": arena_rows(100, 8)})
+    given.run(tmp_path / "increment")
+
+    increment = version_of(more.run(tmp_path / "increment"))
+
+    assert increment.hashes == version_of(more.run(tmp_path / "scratch")).hashes
