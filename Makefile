@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test lint bench data clean
 
 help:
-	@echo "make demo    curate the sample data in data/ (ARGS=folder: where to, a new temporary folder if left out)"
+	@echo "make demo    curate the sample data in data/ (ARGS=folder: where to; prefine-demo if left out)"
 	@echo "make test    all tests, with branch coverage (ARGS: passed to pytest)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   benchmarks, one JSON line each"

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import queries, storage
+from pipeline import queries, rules, storage
 from pipeline.config import PipelineConfig, load_config
 from pipeline.errors import ConfigError, PrefineError
 
@@ -37,11 +37,12 @@ def run(
     debug: DebugOption = False,
 ) -> None:
     """Curate a dataset: ingest, merge, score, filter, split and publish a version."""
-    load_config(config)  # a mistake in it is told before anything starts
+    rules.compile_rules(load_config(config).rules)  # a mistake is told before anything starts
     _curate(config, limit)
 
 
 def _curate(config: Path, limit: int | None) -> None:
+    _make_prefect_home()
     from flows.curate import run_flow  # Prefect and torch load only where they are needed
 
     outcome = run_flow(str(config), limit, threads=os.cpu_count() or 1)
@@ -51,6 +52,17 @@ def _curate(config: Path, limit: int | None) -> None:
     out.print(f"texts embedded now: {outcome.embedded:,}; peak memory {outcome.peak_mb:,} MB", highlight=False)
 
 
+def _make_prefect_home() -> None:
+    """Prefect makes its folder but not the folders above, and only warns when that fails."""
+    home = Path(os.environ["PREFECT_HOME"]).expanduser()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PrefineError(
+            f"{home}: cannot be made ({error.strerror}). Prefect keeps its state there; set PREFECT_HOME to a folder that can be written."
+        ) from None
+
+
 def print_funnel(counts: list[dict[str, Any]]) -> None:
     """The funnel as a table; in each line rows in = kept + dropped."""
     table = Table("stage", box=None, pad_edge=False)
@@ -58,7 +70,9 @@ def print_funnel(counts: list[dict[str, Any]]) -> None:
         table.add_column(column, justify="right")
     table.add_column("reasons")
     for line in counts:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(line["reasons"].items(), key=lambda item: (-item[1], item[0]))[:4])
+        reasons = ", ".join(
+            f"{reason} {count:,}" for reason, count in sorted(line["reasons"].items(), key=lambda item: (-item[1], item[0]))[:4]
+        )
         table.add_row(line["stage"], f"{line['rows_in']:,}", f"{line['kept']:,}", f"{line['dropped']:,}", reasons)
     out.print(table)
 
@@ -87,7 +101,11 @@ def demo(
 
 
 def _a_merged_row(config: Path) -> str:
-    rows = _catalogue(config).query("select source_uri, source_row from ledger where fate = 'merged' order by source_uri, source_row limit 1").to_pylist()
+    rows = (
+        _catalogue(config)
+        .query("select source_uri, source_row from ledger where fate = 'merged' order by source_uri, source_row limit 1")
+        .to_pylist()
+    )
     return f"{rows[0]['source_uri']}:{rows[0]['source_row']}" if rows else "ID"
 
 
@@ -123,7 +141,7 @@ def inspect(
         out.print(text, markup=False, highlight=False, soft_wrap=True)
         problems += not readable
     if problems:
-        raise ConfigError(f"{problems} file(s) need `layout:` and `fields:` in a config; see above.")
+        raise ConfigError(f"{problems} file(s) cannot be read as they are; see above.")
 
 
 @app.command()
@@ -150,7 +168,14 @@ def query(
         as_json = frame.with_columns(pl.struct(name).struct.json_encode().alias(name) for name in nested)
         sys.stdout.write(as_json.write_csv())
         return
-    with pl.Config(tbl_rows=100, tbl_cols=50, fmt_str_lengths=60, tbl_width_chars=out.width, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
+    with pl.Config(
+        tbl_rows=100,
+        tbl_cols=50,
+        fmt_str_lengths=60,
+        tbl_width_chars=out.width,
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+    ):
         sys.stdout.write(f"{frame}\n{frame.height} row(s)\n")
 
 
@@ -169,6 +194,7 @@ def explain(
 @app.command()
 def doctor(config: ConfigOption = DEFAULT_CONFIG, debug: DebugOption = False) -> None:
     """Check that everything a run needs is here and works."""
+    _make_prefect_home()
     from flows.doctoring import examine
 
     failed = 0
@@ -201,7 +227,7 @@ def main() -> None:
     if debug:
         os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG"
     try:
-        app()
+        app(prog_name="prefine")
     except PrefineError as error:
         if debug:
             raise

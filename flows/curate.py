@@ -53,7 +53,7 @@ def dataset_root(config: PipelineConfig, base: str | Path, limit: int | None = N
 
 # Tasks are only names, retries and visibility: what they do is in flows/steps.py.
 @task(task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False)
-def work(label: str, step: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - each step has its own
+def work(label: str, step: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - each step has its own arguments and result
     """Run one step of one partition."""
     return step(*arguments)
 
@@ -120,7 +120,7 @@ class _Stages:
             yield done
         self.seconds[name] = round(time.monotonic() - began, 3)
 
-    def each(self, name: str, step: Callable[..., Any], partitions: list[int], *arguments: Any) -> list[Any]:
+    def each(self, name: str, step: Callable[..., Any], partitions: list[int], *arguments: Any) -> list[Any]:  # noqa: ANN401 - as above
         """A step on every partition, with the rest of its arguments equal for all."""
         with self.timed(name, len(partitions), "partitions") as done:
             futures = [work.submit(f"{name} {self.run.name(p)}", step, self.run, p, *arguments) for p in partitions]
@@ -154,15 +154,17 @@ def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rul
     stages.each("signals", steps.add_signals, filled)
     for number, group in enumerate(rules.rounds(ruleset)):
         cutoff = steps.share_cutoff(run, filled, group[0]) if group[0].is_share else None
-        stages.each(f"rules {number + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}", steps.apply_rules, filled, group, number, cutoff)
+        name = f"rules {number + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}"
+        stages.each(name, steps.apply_rules, filled, group, number, cutoff)
     written = stages.each("write up", steps.write_up, everything)
-    counts = _funnel(inputs, paired, written, ruleset, root, run)
+    counts = _funnel(inputs, paired, written, ruleset)
     with stages.timed("publish", 1, "version") as done:
         published = _publish(run, root, written, inputs, counts, ruleset, lease, stages.seconds)
         done(1)
     funnel = [{key: row[key] for key in ("stage", "rows_in", "kept", "dropped")} | {"reasons": str(row["reasons"])} for row in counts]
     dataset = root.rsplit("/", 1)[-1]
-    create_table_artifact(key=_artifact_key(dataset), table=funnel, description=f"{dataset} {published.version}: what became of every record")
+    about = f"{dataset} {published.version}: what became of every record"
+    create_table_artifact(key=_artifact_key(dataset), table=funnel, description=about)
     return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, _peak_mb())
 
 
@@ -178,15 +180,15 @@ def _stop_at_too_many(config: PipelineConfig, inputs: list[dict[str, Any]]) -> N
         if len(bad_files) > source.max_quarantine_share * len(mine):
             first = bad_files[0]
             raise TooManyQuarantinedError(
-                f"source {source.name!r}: {len(bad_files)} of {len(mine)} files cannot be read (allowed share {source.max_quarantine_share:g}). "
-                f"First: {first['unreadable']} Nothing was published."
+                f"source {source.name!r}: {len(bad_files)} of {len(mine)} files cannot be read "
+                f"(allowed share {source.max_quarantine_share:g}). First: {first['unreadable']} Nothing was published."
             )
         rows, bad = sum(row["rows"] for row in mine), sum(row["quarantined_rows"] for row in mine)
         if bad > source.max_quarantine_share * rows:
             worst = max(mine, key=lambda row: row["quarantined_rows"])
             raise TooManyQuarantinedError(
-                f"source {source.name!r}: {bad} of {rows} rows cannot be read as comparisons (allowed share {source.max_quarantine_share:g}), "
-                f"{worst['quarantined_rows']} of them in {worst['source_uri']}: "
+                f"source {source.name!r}: {bad} of {rows} rows cannot be read as comparisons "
+                f"(allowed share {source.max_quarantine_share:g}), {worst['quarantined_rows']} of them in {worst['source_uri']}: "
                 f"{_leading_reasons(mine)}. Nothing was published. `prefine inspect` shows the rows; name the fields under `fields:`, "
                 "or raise `max_quarantine_share` of this source."
             )
@@ -201,7 +203,7 @@ def _leading_reasons(mine: list[dict[str, Any]]) -> str:
 
 
 def _funnel(
-    inputs: list[dict[str, Any]], paired: list[dict[str, int]], written: list[dict[str, Any]], ruleset: list[rules.Rule], root: str, run: Run
+    inputs: list[dict[str, Any]], paired: list[dict[str, int]], written: list[dict[str, Any]], ruleset: list[rules.Rule]
 ) -> list[dict[str, Any]]:
     """Records, then pairs, stage by stage; in each line rows_in = kept + dropped."""
     records, judgements = sum(row["records"] for row in inputs), sum(counts["judgements"] for counts in paired)
@@ -269,7 +271,7 @@ def _publish(
         "models": {run.config.embed.model: model.fingerprint},
         "seeds": {},  # nothing is drawn at random: splits come from content hashes
         "timings": {"seconds": seconds, "peak_mb": _peak_mb()},
-        "rules": [{"name": rule.name, "drop_if": getattr(rule, "sql", None)} for rule in ruleset],
+        "rules": [{"name": r.name, "kind": r.kind, "columns": r.columns, "sql": r.sql, "share": str(r.share)} for r in ruleset],
     }
     return publish.finish(root, version, data_files, parts, before_publish=lease.check)
 
@@ -282,7 +284,7 @@ def _peak_mb() -> int:
 
 def run_flow(config_path: str, limit: int | None = None, threads: int = 2) -> Outcome:
     """Run the flow on this machine's threads."""
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=threads)
+    runner: Any = ThreadPoolTaskRunner(max_workers=threads)  # its future type does not match with_options' own annotation
     result = curate.with_options(task_runner=runner)(config_path, limit)
     if not isinstance(result, Outcome):
         raise PrefineError(f"The flow ended without a result: {result}")

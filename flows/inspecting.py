@@ -17,7 +17,7 @@ _CUT = 160
 
 
 def describe(uri: str, base: Path, rows: int) -> Iterator[tuple[str, bool]]:
-    """A text for each file, and whether its layout is known."""
+    """A text for each file, and whether its layout is known and its first rows could be read."""
     source = SourceConfig(name="inspected", uri=uri)
     for place, name, size in storage.list_files(uri, base):
         head = f"{name}  ({size:,} bytes)"
@@ -32,14 +32,15 @@ def describe(uri: str, base: Path, rows: int) -> Iterator[tuple[str, bool]]:
         lines = [head, f"  layout    {layout.name}: {layout.why}"]
         lines += [f"  mapped    {', '.join(f'{slot} <- {_path(path)}' for slot, path in layout.slots.items())}"]
         lines += [f"  unmapped  {', '.join(layout.unmapped) or 'nothing'} (kept in `extra`)"]
-        yield "\n".join([*lines, *_contents(place, name, source, rows)]) + "\n", True
+        contents, whole = _contents(place, name, source, rows)
+        yield "\n".join([*lines, *contents]) + "\n", whole
 
 
 def _path(path: str | list[str]) -> str:
     return path if isinstance(path, str) else " + ".join(path)
 
 
-def _contents(place: str, name: str, source: SourceConfig, rows: int) -> list[str]:
+def _contents(place: str, name: str, source: SourceConfig, rows: int) -> tuple[list[str], bool]:
     seen = judgements = 0
     outcomes: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -56,10 +57,10 @@ def _contents(place: str, name: str, source: SourceConfig, rows: int) -> list[st
             for row in batch.judgements.head(_SHOWN - len(records)).iter_rows(named=True):
                 records.append(_record(row))
     except UnreadableFileError as error:
-        return [*records, f"  unreadable after {seen:,} rows: {error}"]
+        return [*records, f"  unreadable after {seen:,} rows: {error}"], False
     verdicts = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(outcomes.items()))
     lines = [*records, f"  in the first {seen:,} rows: {judgements:,} judgements ({verdicts}), {sum(reasons.values()):,} quarantined"]
-    return lines + [f"    {reason} x {count:,}, first at {first_bad[reason]}" for reason, count in sorted(reasons.items())]
+    return lines + [f"    {reason} x {count:,}, first at {first_bad[reason]}" for reason, count in sorted(reasons.items())], True
 
 
 def _record(row: dict[str, Any]) -> str:
@@ -80,7 +81,8 @@ def starter_config(uri: str, base: Path, config_folder: Path) -> tuple[str, list
     Returns:
         YAML text; for a file whose layout is not clear, a note with what is missing (the run would say the same).
     """
-    notes, layouts = [], {}
+    notes: list[str] = []
+    layouts: dict[str, str] = {}
     files = storage.list_files(uri, base)
     for place, name, _ in files:
         try:
@@ -99,7 +101,10 @@ def starter_config(uri: str, base: Path, config_folder: Path) -> tuple[str, list
             source["name"] = f"{source['name']}-{number + 1}"
     body = {"dataset": _name(uri), "workspace": "./workspace", "sources": sources, "rules": {"preset": "safe"}}
     kinds = ", ".join(sorted(set(layouts.values())))
-    return f"# Layouts found: {kinds}. `prefine config-schema` lists every key.\n" + yaml.safe_dump(body, sort_keys=False, allow_unicode=True), notes
+    head = f"# Layouts found: {kinds}. `prefine config-schema` lists every key.\n"
+    return head + yaml.safe_dump(
+        body, sort_keys=False, allow_unicode=True
+    ), notes
 
 
 def _name(uri: str) -> str:

@@ -18,7 +18,8 @@ def stage(name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     began = time.monotonic()
     done = 0
     if sys.stderr.isatty():
-        columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]} {task.fields[rate]}"))
+        rate = TextColumn("{task.fields[unit]} {task.fields[rate]}")
+        columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), rate)
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
             task = bar.add_task(name, total=total, unit=unit, rate="")
 

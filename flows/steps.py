@@ -67,7 +67,7 @@ class InputFile:
 
 
 def ingest_files(run: Run, files: list[InputFile], done: Callable[[int], None]) -> list[dict[str, Any]]:
-    """Read files into identified judgements and quarantined rows, cut by partition; returns their INPUT rows, plus `reasons` of what was quarantined."""
+    """Read files into identified judgements and quarantined rows, cut by partition; returns INPUT rows plus `reasons`."""
     return [_ingest_file(run, file, done) for file in files]
 
 
@@ -94,12 +94,13 @@ def _ingest_file(run: Run, file: InputFile, done: Callable[[int], None]) -> dict
     except UnreadableFileError as error:
         out.discard()
         why = str(error)
-        fate = {"source": file.source.name, "source_uri": file.name, "source_row": -1, "reason": "unreadable_file", "field": None}
-        row = pl.DataFrame([{**fate, "detail": why, "raw": None}], schema=ingest.QUARANTINED)
+        place = {"source": file.source.name, "source_uri": file.name, "source_row": -1}
+        row = pl.DataFrame([{**place, "reason": "unreadable_file", "field": None, "detail": why, "raw": None}], schema=ingest.QUARANTINED)
         out = _PartitionedOutput(run, file.index)
         out.add("quarantine", identity.quarantine_ids(row), bucket_of("record_id"))
         out.flush()
-        return {**about, "layout": None, "rows_counted": None, "rows": 0, "records": 1, "quarantined_rows": 0, "unreadable": why, "reasons": {"unreadable_file": 1}}
+        nothing = {"layout": None, "rows_counted": None, "rows": 0, "records": 1, "quarantined_rows": 0}
+        return {**about, **nothing, "unreadable": why, "reasons": {"unreadable_file": 1}}
     out.flush()
     return {
         **about,
@@ -277,7 +278,8 @@ def share_cutoff(run: Run, partitions: list[int], rule: rules.Rule) -> rules.Cut
 def write_up(run: Run, partition: int) -> dict[str, Any]:
     """Split, shape and account for a partition: the tables of the version, in their final order."""
     unread = _read_parts(run, "quarantine", partition)
-    quarantine = _empty(QUARANTINE) if unread is None else unread.select(QUARANTINE.names).sort("record_id", "source", "source_uri", "source_row")
+    quarantine = _empty(QUARANTINE) if unread is None else unread.select(QUARANTINE.names)
+    quarantine = quarantine.sort("record_id", "source", "source_uri", "source_row")
     parts: dict[str, pl.DataFrame] = {"quarantine": quarantine}
     reasons: dict[str, int] = {}
     if storage.exists(run.place("judged", partition)):

@@ -225,6 +225,8 @@ class Catalogue:
             raise QueryError(_worded(error, known)) from None
         finally:
             timer.cancel()
+            if timer.is_alive():
+                timer.join()  # a thread that still holds the session at exit makes DuckDB report leaks
             con.close()
 
 

@@ -68,4 +68,5 @@ def count_votes(place: str, version_folder: str) -> int:
 
 def _published_pairs(version_folder: str) -> ds.Dataset:
     fs, path = url_to_fs(f"{version_folder}/data")
-    return ds.dataset(path, filesystem=fs, format="parquet")
+    dataset: ds.Dataset = ds.dataset(path, filesystem=fs, format="parquet")
+    return dataset

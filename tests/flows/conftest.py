@@ -1,6 +1,7 @@
 """Flows run against one temporary Prefect server for all tests of this folder."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ _home = tempfile.TemporaryDirectory(prefix="prefine-tests-")
 os.environ["PREFECT_HOME"] = str(Path(_home.name) / "prefect")
 Path(os.environ["PREFECT_HOME"]).mkdir()
 
-import flows  # noqa: E402, F401 - sets the rest of Prefect's settings
+from flows.curate import Outcome, run_flow  # noqa: E402
+
+DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,3 +26,12 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Outcome:
+    """The sample data, curated once with the real model."""
+    folder = tmp_path_factory.mktemp("demo")
+    shutil.copytree(DATA / "raw", folder / "raw")
+    shutil.copyfile(DATA / "prefine.yaml", folder / "prefine.yaml")
+    return run_flow(str(folder / "prefine.yaml"), None, threads=2)

@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ def write_rows(place: Path, rows: list[dict[str, str]] = ROWS) -> Path:
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, prefect_server: object) -> Iterator[Path]:
+def published(tmp_path_factory: pytest.TempPathFactory, prefect_server: object) -> Path:
     """The config of a published dataset."""
     folder = tmp_path_factory.mktemp("published")
     write_rows(folder / "arena.jsonl")
@@ -61,7 +61,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, prefect_server: object) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "encoder", lambda embed: letters)
         run_flow(str(config))
-    yield config
+    return config
 
 
 @pytest.fixture
@@ -83,7 +83,9 @@ class TestConfigMistakes:
         [
             pytest.param(CONFIG.replace("publish:", "publsh:"), ["unknown key 'publsh'", "'publish'"], id="key"),
             pytest.param(CONFIG.replace("uri:", "url:"), ["unknown key 'sources.0.url'", "'uri'"], id="key-of-a-source"),
-            pytest.param(CONFIG.replace("validation_share: 0.0", "validation_share: 2"), ["publish.validation_share", "less than 1"], id="value"),
+            pytest.param(
+                CONFIG.replace("validation_share: 0.0", "validation_share: 2"), ["publish.validation_share", "less than 1"], id="value"
+            ),
             pytest.param(CONFIG + "rules: {add: [{name: r, drop_if: 'p_chosn < 0.6'}]}\n", ["p_chosn", "p_chosen"], id="rule-column"),
             pytest.param(CONFIG + "rules: {add: [{name: r, drop_top_share: {signal: chas, share: 0.1}}]}\n", ["chas"], id="rule-signal"),
             pytest.param(CONFIG.replace("arena.jsonl", "nowhere.jsonl"), ["nowhere.jsonl", "no data files there"], id="source"),
@@ -157,7 +159,7 @@ class TestQuery:
     @pytest.mark.parametrize(
         ("sql", "said"),
         [
-            ("nowhere", "Tables and views: "),
+            ("from nowhere", "Tables and views: "),
             ("select nothing from train", "nothing"),
             ("selec 1", "syntax error"),
             ("copy train to 'stolen.csv'", "Queries are read-only"),

@@ -110,10 +110,19 @@ def test_an_unknown_layout_shows_the_columns_and_the_config_that_settles_it(tmp_
 
 def test_a_file_that_is_not_what_it_says_is_told_beside_the_good_ones(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl", PAIRS)
-    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b"x" * 5000)[:40])
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b"".join(b'{"n": %d}\n' % (i * 7919 % 10007) for i in range(2000)))[:-50])
     told = list(describe(".", tmp_path, 10))
     assert [readable for _, readable in told] == [True, False]
     assert "b.jsonl.gz" in told[1][0]
+
+
+def test_a_file_cut_after_the_rows_that_show_its_layout_is_a_problem_too(tmp_path: Path) -> None:
+    many = [{**PAIRS[0], "chosen": f"{i * 7919 % 10007}"} for i in range(40_000)]
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in many).encode())[:-50])
+    ((text, readable),) = describe("cut.jsonl.gz", tmp_path, 100_000)
+    assert not readable
+    assert "cut.jsonl.gz" in text
+    assert "ended before" in text
 
 
 def test_an_empty_file_is_no_problem(tmp_path: Path) -> None:
@@ -124,7 +133,7 @@ def test_an_empty_file_is_no_problem(tmp_path: Path) -> None:
 
 
 class TestStarterConfig:
-    def sources(self, text: str) -> list[tuple[str, str]]:
+    def sources(self, text: str) -> list[tuple[str, str | None]]:
         return [(source.name, source.uri) for source in parse_config(yaml.safe_load(text), "starter").sources]
 
     def test_one_layout_is_one_source(self, tmp_path: Path) -> None:
