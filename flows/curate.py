@@ -250,11 +250,15 @@ def _publish(
         for name, rows in part["rows"].items():
             totals[name] = totals.get(name, 0) + rows
     writer = publish.VersionWriter(root, version, totals, run.config.publish.rows_per_shard)
-    for partition, part in enumerate(written):
-        for name, rows in part["rows"].items():
-            if rows:
-                writer.write(name, storage.read_table(run.place(f"out-{name}", partition)))
-    data_files = writer.close()
+    try:
+        for partition, part in enumerate(written):
+            for name, rows in part["rows"].items():
+                if rows:
+                    writer.write(name, storage.read_table(run.place(f"out-{name}", partition)))
+        data_files = writer.close()
+    except BaseException:
+        writer.abort()
+        raise
     rows_of_inputs = [{key: value for key, value in row.items() if key != "reasons"} for row in inputs]
     violations = queries.run_checks(storage.join(root, version), rows_of_inputs, counts)
     if violations:

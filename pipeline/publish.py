@@ -96,8 +96,19 @@ class VersionWriter:
             return
         self._written[part] += rows
         if self._written[part] > self._counts[part]:
+            self.abort()
             raise PrefineError(f"{self.folder}: {part} has more rows ({self._written[part]}) than were counted ({self._counts[part]}).")
-        self._writer(part).write(table)
+        try:
+            self._writer(part).write(table)
+        except Exception:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Drop the files in hand; what is left is a folder without a manifest."""
+        for writer in self._writers.values():
+            writer.abort()
+        self._writers = {}
 
     def _writer(self, part: str) -> storage.RowGroupWriter:
         if part not in self._writers:

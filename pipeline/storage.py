@@ -7,6 +7,7 @@ then renamed); object stores do that by themselves.
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from importlib import resources
@@ -110,30 +111,33 @@ def write_json(place: str, content: object) -> None:
 
 
 class atomic_output:
-    """A binary file that appears under its name only when the block ends without an error."""
+    """A binary file that appears under its name only when the block ends without an error.
+
+    Local files are written beside and renamed. For object stores the file is made on the local disk and put as a whole:
+    what their clients do with a half-written upload after an error differs, and some keep it.
+    """
 
     def __init__(self, place: str) -> None:
+        """Name the file; nothing is made yet."""
         self.fs, self.path = url_to_fs(place)
         self.local = isinstance(self.fs, LocalFileSystem)
-        self.beside = f"{self.path}.{uuid.uuid4().hex}.part" if self.local else self.path
+        folder = Path(self.path).parent if self.local else Path(tempfile.gettempdir())
+        self.beside = folder / f"{Path(self.path).name}.{uuid.uuid4().hex}.part"
 
     def __enter__(self) -> Any:
-        if self.local:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.fs.open(self.beside, "wb")
+        self.beside.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.beside.open("wb")
         return self.file
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and not self.local:
-            self.file.discard() if hasattr(self.file, "discard") else None
-            return
         self.file.close()
-        if not self.local:
-            return
-        if kind is None:
-            Path(self.beside).replace(self.path)
-        else:
-            Path(self.beside).unlink(missing_ok=True)
+        try:
+            if kind is None and self.local:
+                self.beside.replace(self.path)
+            elif kind is None:
+                self.fs.put_file(str(self.beside), self.path)
+        finally:
+            self.beside.unlink(missing_ok=True)
 
 
 def write_table(table: pa.Table | pl.DataFrame, place: str, schema: pa.Schema | None = None) -> int:
@@ -281,14 +285,15 @@ def list_files(uri: str, base: str | Path) -> list[tuple[str, str, int]]:
     place = resolve(uri, base)
     fs, path = url_to_fs(place)
     fs.invalidate_cache()
-    if any(c in path for c in "*?["):
+    if any(c in path for c in "*?[") and not fs.exists(path):
         found = [str(p) for p in fs.glob(path) if fs.isfile(p)]
     elif fs.isdir(path):
         found = [str(p) for p in fs.find(path)]
         found = [p for p in found if p.lower().removesuffix(".gz").endswith(DATA_ENDINGS)]
     else:
         found = [path] if fs.exists(path) else []
-    found = [p for p in found if not p.rsplit("/", 1)[-1].startswith(".")]
+    below = len(path.rstrip("/")) if fs.isdir(path) else 0
+    found = [p for p in found if not any(part.startswith(".") for part in p[below:].split("/")[1:])] if below else found
     if not found:
         raise ConfigError(f"{uri}: no data files there (looked at {place}; endings read: {', '.join(DATA_ENDINGS)}, each also as .gz).")
     local = isinstance(fs, LocalFileSystem)

@@ -232,7 +232,7 @@ def test_names_stay_the_same_when_the_project_moves_and_are_absolute_outside_it(
     assert names("../raw/b.jsonl", moved / "conf") == [str(moved.resolve() / "raw" / "b.jsonl")]
 
 
-@pytest.mark.parametrize("uri", ["none.jsonl", "empty", "raw/*.tsv", "raw/.hidden.json", "memory://storage-tests/none"])
+@pytest.mark.parametrize("uri", ["none.jsonl", "empty", "raw/*.tsv", "memory://storage-tests/none"])
 def test_a_place_without_data_files_is_a_mistake_in_the_config(uri: str, raw_files: Path) -> None:
     (raw_files.parent / "empty").mkdir()
 

@@ -12,11 +12,14 @@ from flows.curate import Outcome
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what these libraries say about each other while they are imported
-    import datasets
+    import datasets  # type: ignore[import-untyped]
     import torch
     from tokenizers import ByteLevelBPETokenizer
-    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
-    from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
+    from trl.trainer.reward_config import RewardConfig
+    from trl.trainer.reward_trainer import RewardTrainer
 
 STEPS = 2
 CHAT_TEMPLATE = (
@@ -48,8 +51,11 @@ def train(data: Path, tmp_path_factory: pytest.TempPathFactory) -> datasets.Data
 def tokenizer(train: datasets.Dataset) -> PreTrainedTokenizerFast:
     """A byte-level BPE learned from a few of the answers."""
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator([messages[0]["content"] for messages in train[:50]["chosen"]], vocab_size=500, special_tokens=SPECIAL, show_progress=False)
-    fast = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, pad_token="<|pad|>", eos_token="<|end|>")
+    texts = [messages[0]["content"] for messages in train[:50]["chosen"]]
+    bpe.train_from_iterator(texts, vocab_size=500, special_tokens=SPECIAL, show_progress=False)
+    fast: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=bpe._tokenizer, pad_token="<|pad|>", eos_token="<|end|>"
+    )
     fast.chat_template = CHAT_TEMPLATE
     return fast
 
@@ -57,16 +63,25 @@ def tokenizer(train: datasets.Dataset) -> PreTrainedTokenizerFast:
 @pytest.fixture
 def tiny(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     torch.manual_seed(0)
-    return LlamaConfig(
+    config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
-        max_position_embeddings=1024, pad_token_id=tokenizer.pad_token_id, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, num_labels=1,
+        max_position_embeddings=1024, pad_token_id=tokenizer.pad_token_id, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
+    config.num_labels = 1
+    return config
+
+
+def random_model(kind: type[PreTrainedModel], config: LlamaConfig, folder: Path) -> str:
+    """A folder with a model of random weights: DPO loads its reference model from where the model came."""
+    kind(config).save_pretrained(folder)
+    return str(folder)
 
 
 def settings(folder: Path) -> dict[str, Any]:
     return {
-        "output_dir": str(folder), "max_steps": STEPS, "per_device_train_batch_size": 2, "max_length": 512, "logging_steps": 1, "save_strategy": "no",
-        "report_to": [], "use_cpu": True, "disable_tqdm": True, "bf16": False, "activation_checkpointing": False, "dataloader_pin_memory": False,
+        "output_dir": str(folder), "max_steps": STEPS, "per_device_train_batch_size": 2, "max_length": 512, "logging_steps": 1,
+        "save_strategy": "no", "report_to": [], "use_cpu": True, "disable_tqdm": True, "bf16": False, "activation_checkpointing": False,
+        "dataloader_pin_memory": False,
     }  # fmt: skip
 
 
@@ -75,7 +90,10 @@ def losses(trainer: DPOTrainer | RewardTrainer) -> list[float]:
 
 
 def test_plain_duckdb_counts_the_rows_of_the_shards(data: Path, rows: int) -> None:
-    assert duckdb.sql(f"select count(*) from '{data}/train-*.parquet'").fetchall() == [(rows,)]
+    count = duckdb.sql(f"select count(*) from '{data}/train-*.parquet'")
+
+    assert count is not None
+    assert count.fetchall() == [(rows,)]
     assert rows > 500
 
 
@@ -94,8 +112,12 @@ def test_no_answer_or_prompt_of_a_shard_is_empty(train: datasets.Dataset) -> Non
         assert all(row[name] and all(message["content"] for message in row[name]) for name in row)
 
 
-def test_dpo_trains_two_steps_on_a_published_shard(train: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tiny: LlamaConfig, tmp_path: Path) -> None:
-    trainer = DPOTrainer(LlamaForCausalLM(tiny), args=DPOConfig(**settings(tmp_path)), train_dataset=train, processing_class=tokenizer)
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # TRL asks transformers by the old name
+def test_dpo_trains_two_steps_on_a_published_shard(
+    train: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tiny: LlamaConfig, tmp_path: Path
+) -> None:
+    model = random_model(LlamaForCausalLM, tiny, tmp_path / "model")
+    trainer = DPOTrainer(model, args=DPOConfig(**settings(tmp_path)), train_dataset=train, processing_class=tokenizer)
 
     trainer.train()
 
@@ -106,7 +128,7 @@ def test_dpo_trains_two_steps_on_a_published_shard(train: datasets.Dataset, toke
 def test_a_reward_model_trains_two_steps_on_a_published_shard(
     train: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tiny: LlamaConfig, tmp_path: Path
 ) -> None:
-    model = LlamaForSequenceClassification(tiny)
+    model = random_model(LlamaForSequenceClassification, tiny, tmp_path / "model")
     trainer = RewardTrainer(model, args=RewardConfig(**settings(tmp_path)), train_dataset=train, processing_class=tokenizer)
 
     trainer.train()
