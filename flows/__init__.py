@@ -6,6 +6,7 @@ from pathlib import Path
 _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 for _name, _value in {
     "DO_NOT_TRACK": "1",
+    "PYTHONSAFEPATH": "1",  # Prefect's server process must not import a file that lies where the user stands
     "PREFECT_HOME": str(_cache / "prefine" / "prefect"),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",

@@ -27,6 +27,7 @@ _wide = None if sys.stdout.isatty() else 120  # a log is not cut at 80 columns
 out, err = Console(width=_wide), Console(stderr=True)
 ConfigOption = Annotated[Path, typer.Option("--config", help="The dataset's config.")]
 DEFAULT_CONFIG = Path("prefine.yaml")
+SampleOption = Annotated[bool, typer.Option("--sample", help="Ask what `run --limit` published.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")]
 
 
@@ -92,10 +93,11 @@ def demo(
     _curate(config, None)
     row = _a_merged_row(config)
     out.print("\nNext:", highlight=False)
+    prefine = "prefine" if shutil.which("prefine") else f"{Path(sys.executable).parent}/prefine".removeprefix(f"{Path.cwd()}/")
     for line in (
-        f"prefine query drop_reasons --config {config}",
-        f'prefine query "select prompt, chosen, rejected, p_chosen from train limit 3" --config {config}',
-        f"prefine explain {row} --config {config}",
+        f"{prefine} query drop_reasons --config {config}",
+        f'{prefine} query "select prompt, chosen, rejected, p_chosen from train limit 3" --config {config}',
+        f"{prefine} explain {row} --config {config}",
     ):
         out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
@@ -149,13 +151,14 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SQL statement, or the name of a view.")],
     config: ConfigOption = DEFAULT_CONFIG,
     version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    sample: SampleOption = False,
     output: Annotated[str, typer.Option("--format", help="table, csv or json (one object a line).")] = "table",
     debug: DebugOption = False,
 ) -> None:
     """Ask a published version, read-only. Tables: pairs, train, validation, other, dropped, judgements, ledger, quarantine ..."""
     if output not in ("table", "csv", "json"):
         raise ConfigError(f"--format {output}: expected table, csv or json.")
-    result = _catalogue(config, version).query(sql)
+    result = _catalogue(config, version, sample).query(sql)
     if output == "json":
         for line in result.to_pylist():
             sys.stdout.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
@@ -184,10 +187,11 @@ def explain(
     asked: Annotated[str, typer.Argument(metavar="ID", help="A record id, a pair id, or FILE:ROW (rows count from 0).")],
     config: ConfigOption = DEFAULT_CONFIG,
     version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    sample: SampleOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Tell the whole story of one record or pair."""
-    story = queries.explain(_dataset_root(load_config(config), config), asked, version)
+    story = queries.explain(_dataset_root(config, sample), asked, version)
     out.print(queries.render_story(story), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -211,12 +215,14 @@ def config_schema() -> None:
     sys.stdout.write(json.dumps(PipelineConfig.model_json_schema(), indent=2) + "\n")
 
 
-def _dataset_root(config: PipelineConfig, file: Path) -> str:
-    return storage.join(storage.resolve(config.workspace, file.resolve().parent), "datasets", config.dataset)
+def _dataset_root(file: Path, sample: bool) -> str:
+    config = load_config(file)
+    name = f"{config.dataset}-sample" if sample else config.dataset
+    return storage.join(storage.resolve(config.workspace, file.resolve().parent), "datasets", name)
 
 
-def _catalogue(config: Path, version: str | None = None) -> queries.Catalogue:
-    return queries.open_version(_dataset_root(load_config(config), config), version)
+def _catalogue(config: Path, version: str | None = None, sample: bool = False) -> queries.Catalogue:
+    return queries.open_version(_dataset_root(config, sample), version)
 
 
 def main() -> None:

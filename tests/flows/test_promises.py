@@ -379,7 +379,28 @@ def test_every_quarantined_record_says_what_was_wrong(baseline: Version) -> None
     assert all(row["stage"] == "ingest" and row["reason"] and row["detail"] for row in quarantined)
 
 
-# A run over the same data does nothing again. Promise 4, the fixpoint, is tested with the `version:` source.
+# A run over the same data does nothing again.
+
+
+@pytest.mark.parametrize("partitions", [1, 5])
+def test_curating_a_published_version_again_merges_and_drops_nothing(partitions: int, baseline: Version, tmp_path: Path) -> None:
+    config = {
+        "dataset": "again",
+        "sources": [{"name": "small", "version": str(baseline.folder)}],
+        "publish": {"validation_share": 0.25},
+        "partitions": partitions,
+    }
+    (tmp_path / "prefine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    again = version_of(run_flow(str(tmp_path / "prefine.yaml")))
+
+    def told(version: Version) -> list[Row]:
+        stays = ("pair_id", "chosen", "rejected", "prompt", "p_chosen", "p_tie", "n_votes", "n_annotators", "records", "split", "chosen_models")
+        return sorted(({name: row[name] for name in stays} for row in version.table("data")), key=lambda row: str(row["pair_id"]))
+
+    assert {row["fate"] for row in again.table("ledger")} == {"published"}
+    assert told(again) == told(baseline)
+    assert again.table("dropped") == []
 
 
 def test_a_second_run_publishes_nothing_and_embeds_nothing(home: Path, given: Input, baseline: Version, encoder: LetterEncoder) -> None:
