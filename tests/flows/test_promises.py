@@ -395,7 +395,8 @@ def test_curating_a_published_version_again_merges_and_drops_nothing(partitions:
     again = version_of(run_flow(str(tmp_path / "prefine.yaml")))
 
     def told(version: Version) -> list[Row]:
-        stays = ("pair_id", "chosen", "rejected", "prompt", "p_chosen", "p_tie", "n_votes", "n_annotators", "records", "split", "chosen_models")
+        votes = ("p_chosen", "p_tie", "n_votes", "n_annotators", "records")
+        stays = ("pair_id", "prompt", "chosen", "rejected", "chosen_models", "split", *votes)
         return sorted(({name: row[name] for name in stays} for row in version.table("data")), key=lambda row: str(row["pair_id"]))
 
     assert {row["fate"] for row in again.table("ledger")} == {"published"}
