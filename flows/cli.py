@@ -49,7 +49,7 @@ def _curate(config: Path, limit: int | None) -> None:
     outcome = run_flow(str(config), limit, threads=os.cpu_count() or 1)
     print_funnel(outcome.counts)
     news = "unchanged: the content is that of" if outcome.unchanged else "published"
-    out.print(f"{outcome.dataset} {news} [bold]{outcome.version}[/] in {outcome.dataset_root}", soft_wrap=True)
+    out.print(f"{outcome.dataset} {news} {outcome.version} in {outcome.dataset_root}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"texts embedded now: {outcome.embedded:,}; peak memory {outcome.peak_mb:,} MB", highlight=False)
 
 
@@ -126,20 +126,22 @@ def init(
     config.write_text(text, encoding="utf-8")
     for note in notes:
         err.print(note, markup=False, highlight=False)
-    out.print(f"wrote {config}; next: prefine run {config}", highlight=False)
+    out.print(f"wrote {config}; next: prefine run {config}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
 def inspect(
     uri: Annotated[str, typer.Argument(help="File, folder, glob or fsspec URL.")],
     rows: Annotated[int, typer.Option(min=1, help="Rows of each file to try.")] = 1000,
+    config: Annotated[Path | None, typer.Option("--config", help="A config: URI may then be the name of one of its sources.")] = None,
     debug: DebugOption = False,
 ) -> None:
     """Show the layout of each file, why, its first records, and what could not be read."""
-    from flows.inspecting import describe
+    from flows.inspecting import describe, source_of
 
     problems = 0
-    for text, readable in describe(uri, Path.cwd(), rows):
+    source, base = (None, Path.cwd()) if config is None else source_of(uri, config)
+    for text, readable in describe(str(source.uri) if source else uri, base, rows, source):
         out.print(text, markup=False, highlight=False, soft_wrap=True)
         problems += not readable
     if problems:
@@ -244,6 +246,3 @@ def main() -> None:
             raise
         err.print(f"prefine: {type(error).__name__}: {error}. `--debug` shows where.", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        err.print("prefine: stopped; nothing was published.", markup=False)
-        sys.exit(130)

@@ -1,6 +1,7 @@
 """The flow: which stages run, in which order, on which partitions."""
 
 import importlib.metadata
+import logging
 import platform
 import resource
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -25,6 +27,7 @@ from pipeline.config import PipelineConfig, load_config
 from pipeline.errors import CheckFailedError, PrefineError, TooManyQuarantinedError
 from pipeline.lease import Lease, hold_lease
 
+log = logging.getLogger("prefine")
 BYTES_PER_PARTITION = 64 << 20
 MOST_PARTITIONS = 48  # with seven tasks each: a few hundred tasks whatever the size
 MOST_INGEST_TASKS = 64
@@ -51,8 +54,20 @@ def dataset_root(config: PipelineConfig, base: str | Path, limit: int | None = N
     return storage.join(storage.resolve(config.workspace, base), "datasets", name)
 
 
+def _storage_failed(_task: Any, _run: Any, state: State[Any]) -> bool:  # noqa: ANN401 - Prefect's signature
+    """Whether a task failed for a reason that may pass: storage or network. Every step can be run again."""
+    return isinstance(state.result(raise_on_failure=False), OSError)
+
+
 # Tasks are only names, retries and visibility: what they do is in flows/steps.py.
-@task(task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    task_run_name="{label}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=_storage_failed,
+)
 def work(label: str, step: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 - each step has its own arguments and result
     """Run one step of one partition."""
     return step(*arguments)
@@ -95,9 +110,12 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
 def input_files(config: PipelineConfig, base: str, limit: int | None) -> list[InputFile]:
     """Every file of every source, in the order of the config and of their names."""
     files: list[InputFile] = []
+    ours = storage.resolve(config.workspace, base).rstrip("/") + "/"
     for source in config.sources:
         uri = source.uri if source.version is None else queries.judgements_of(storage.resolve(source.version, base))
         for place, name, size in storage.list_files(str(uri), base):
+            if source.version is None and place.startswith(ours):
+                continue  # `uri: .` means the data, not what earlier runs made of it
             files.append(InputFile(len(files), source, place, name, size, limit))
     return files
 
@@ -114,7 +132,7 @@ class _Stages:
         self.run, self.seconds = run, dict[str, float]()
 
     @contextmanager
-    def timed(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    def timed(self, name: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
         began = time.monotonic()
         with progress.stage(name, total, unit) as done:
             yield done
@@ -136,7 +154,7 @@ def _result(future: PrefectFuture[Any], done: Callable[[int], None]) -> Any:  # 
 def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rule], lease: Lease) -> Outcome:
     stages = _Stages(run)
     groups = [files[i :: MOST_INGEST_TASKS] for i in range(min(MOST_INGEST_TASKS, len(files)))]
-    with stages.timed("ingest", 0, "rows") as done:
+    with stages.timed("ingest", None, "rows") as done:
         names = [f"ingest {g[0].name}" + (f" and {len(g) - 1} more" if len(g) > 1 else "") for g in groups]
         futures = [work.submit(name, steps.ingest_files, run, group, done) for name, group in zip(names, groups, strict=True)]
         inputs = [row for future in futures for row in future.result()]
@@ -152,11 +170,12 @@ def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rul
     stages.each("consensus", steps.decide, filled)
     steps.reduce_summaries(run, filled)
     stages.each("signals", steps.add_signals, filled)
-    for number, group in enumerate(rules.rounds(ruleset)):
-        cutoff = steps.share_cutoff(run, filled, group[0]) if group[0].is_share else None
+    rounds = rules.rounds(ruleset)
+    for number, group in enumerate(rounds):
+        cutoff = steps.share_cutoff(run, filled, number, group[0]) if group[0].is_share else None
         name = f"rules {number + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}"
         stages.each(name, steps.apply_rules, filled, group, number, cutoff)
-    written = stages.each("write up", steps.write_up, everything)
+    written = stages.each("write up", steps.write_up, everything, len(rounds))
     counts = _funnel(inputs, paired, written, ruleset)
     with stages.timed("publish", 1, "version") as done:
         published = _publish(run, root, written, inputs, counts, ruleset, lease, stages.seconds)
@@ -164,7 +183,10 @@ def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rul
     funnel = [{key: row[key] for key in ("stage", "rows_in", "kept", "dropped")} | {"reasons": str(row["reasons"])} for row in counts]
     dataset = root.rsplit("/", 1)[-1]
     about = f"{dataset} {published.version}: what became of every record"
-    create_table_artifact(key=_artifact_key(dataset), table=funnel, description=about)
+    try:
+        create_table_artifact(key=_artifact_key(dataset), table=funnel, description=about)
+    except Exception as error:  # the version is published: a server that is gone by now must not turn that into a failure
+        log.warning("the funnel could not be shown in Prefect: %s", error)
     return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, _peak_mb())
 
 
@@ -189,7 +211,8 @@ def _stop_at_too_many(config: PipelineConfig, inputs: list[dict[str, Any]]) -> N
             raise TooManyQuarantinedError(
                 f"source {source.name!r}: {bad} of {rows} rows cannot be read as comparisons "
                 f"(allowed share {source.max_quarantine_share:g}), {worst['quarantined_rows']} of them in {worst['source_uri']}: "
-                f"{_leading_reasons(mine)}. Nothing was published. `prefine inspect` shows the rows; name the fields under `fields:`, "
+                f"{_leading_reasons(mine)}. Nothing was published. "
+                "`prefine inspect SOURCE --config FILE` shows the rows; name the fields under `fields:`, "
                 "or raise `max_quarantine_share` of this source."
             )
 
@@ -264,7 +287,7 @@ def _publish(
     if violations:
         storage.delete(storage.join(root, version))
         raise CheckFailedError("The new version breaks its own checks; nothing was published.\n" + "\n".join(map(str, violations)))
-    config = run.config.model_dump(mode="json", exclude_none=True)
+    config = storage.without_credentials(run.config.model_dump(mode="json", exclude_none=True))
     model = steps.encoder(run.config.embed)
     parts = {
         "dataset": root.rsplit("/", 1)[-1],

@@ -9,16 +9,24 @@ from typing import Any
 import yaml
 
 from pipeline import ingest, storage
-from pipeline.config import SourceConfig
-from pipeline.errors import LayoutError, UnreadableFileError
+from pipeline.config import SourceConfig, load_config
+from pipeline.errors import ConfigError, LayoutError, UnreadableFileError
 
 _SHOWN = 3
 _CUT = 160
 
 
-def describe(uri: str, base: Path, rows: int) -> Iterator[tuple[str, bool]]:
-    """A text for each file, and whether its layout is known and its first rows could be read."""
-    source = SourceConfig(name="inspected", uri=uri)
+def source_of(asked: str, config: Path) -> tuple[SourceConfig, Path]:
+    """The source that a config calls so, with its `fields:`, and the folder that its path starts at."""
+    named = [source for source in load_config(config).sources if asked in (source.name, source.uri) and source.uri]
+    if not named:
+        raise ConfigError(f"{config}: no source with a uri is called {asked!r}.")
+    return named[0], config.resolve().parent
+
+
+def describe(uri: str, base: Path, rows: int, source: SourceConfig | None = None) -> Iterator[tuple[str, bool]]:
+    """A text for each file, and whether it can be read; with what a config says about the source, where there is one."""
+    source = source or SourceConfig(name="inspected", uri=uri)
     for place, name, size in storage.list_files(uri, base):
         head = f"{name}  ({size:,} bytes)"
         try:

@@ -13,8 +13,8 @@ log = logging.getLogger("prefine")
 
 
 @contextmanager
-def stage(name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Report one stage of `total` units; the block gets a function that says how many more are done."""
+def stage(name: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """Report one stage of `total` units (None: not known beforehand); the block gets a function that says how many more are done."""
     began = time.monotonic()
     done = 0
     if sys.stderr.isatty():

@@ -90,7 +90,10 @@ def _ingest_file(run: Run, file: InputFile, done: Callable[[int], None]) -> dict
             quarantined_rows += quarantined.get_column("source_row").n_unique()
             reasons.update(dict(quarantined.group_by("reason").len().iter_rows()))
             done(batch.rows)
-        counted = ingest.count_rows(file.place)
+        counted = ingest.count_rows(file.place) if file.rows is None else None  # a limited run does not read to the end
+    except OSError:
+        out.discard()  # the task is tried again
+        raise
     except UnreadableFileError as error:
         out.discard()
         why = str(error)
@@ -105,7 +108,7 @@ def _ingest_file(run: Run, file: InputFile, done: Callable[[int], None]) -> dict
     return {
         **about,
         "layout": layout.name if layout else None,
-        "rows_counted": counted if file.rows is None else min(counted, file.rows),
+        "rows_counted": counted,
         "rows": rows,
         "records": records,
         "quarantined_rows": quarantined_rows,
@@ -214,7 +217,9 @@ def embed(run: Run, partition: int, done: Callable[[int], None]) -> dict[str, in
     missing = embedding.missing_texts(texts, store.keys(EMBEDDINGS, model.fingerprint, *run.buckets(partition)))
     done(texts.height - missing.height)
     for start in range(0, missing.height, TEXTS_AT_ONCE):
-        store.write(EMBEDDINGS, model.fingerprint, embedding.encode_table(missing.slice(start, TEXTS_AT_ONCE), model, done))
+        part = missing.slice(start, TEXTS_AT_ONCE)
+        store.write(EMBEDDINGS, model.fingerprint, embedding.encode_table(part, model, done))
+        done(part.height - part.get_column("text_id").n_unique())  # texts under two prompts are encoded once
     return {"texts": texts.height, "embedded": missing.height}
 
 
@@ -242,7 +247,7 @@ def add_signals(run: Run, partition: int) -> None:
     pairs = similarity.add_cosines(pairs, index, vectors)
     pairs = degenerate.add_degenerate(votes.add_votes(pairs))
     pairs = degenerate.add_repeats(pairs, storage.read_table(storage.join(run.scratch, "repeats.parquet")))
-    storage.write_table(pairs, run.place("pairs", partition))
+    storage.write_table(pairs, run.place("pairs-0", partition))
 
 
 def _vectors(run: Run, partition: int) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
@@ -263,19 +268,20 @@ def _vectors(run: Run, partition: int) -> tuple[pl.DataFrame, pl.DataFrame, Any]
 
 
 def apply_rules(run: Run, partition: int, group: list[rules.Rule], step: int, cutoff: rules.Cutoff | None) -> None:
-    """One round of rules: survivors replace the partition's pairs, drops are added to what left before."""
-    pairs = storage.read_table(run.place("pairs", partition))
+    """One round of rules: what survives goes to the next round, what leaves is kept apart. Can be run again."""
+    pairs = storage.read_table(run.place(f"pairs-{step}", partition))
     result = rules.apply_share(pairs, group[0], cutoff) if group[0].is_share else rules.apply_local(pairs, group)
-    storage.write_table(result.kept, run.place("pairs", partition))
+    storage.write_table(result.kept, run.place(f"pairs-{step + 1}", partition))
     storage.write_table(result.dropped, storage.join(run.scratch, "left", f"{partition:03d}", f"{step:03d}.parquet"))
 
 
-def share_cutoff(run: Run, partitions: list[int], rule: rules.Rule) -> rules.Cutoff | None:
+def share_cutoff(run: Run, partitions: list[int], step: int, rule: rules.Rule) -> rules.Cutoff | None:
     """Where a share rule cuts, over all partitions."""
-    return rules.reduce_share([rules.summarise_share(storage.read_table(run.place("pairs", p)), rule) for p in partitions], rule)
+    places = [run.place(f"pairs-{step}", p) for p in partitions]
+    return rules.reduce_share([rules.summarise_share(storage.read_table(place), rule) for place in places], rule)
 
 
-def write_up(run: Run, partition: int) -> dict[str, Any]:
+def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
     """Split, shape and account for a partition: the tables of the version, in their final order."""
     unread = _read_parts(run, "quarantine", partition)
     quarantine = _empty(QUARANTINE) if unread is None else unread.select(QUARANTINE.names)
@@ -284,7 +290,7 @@ def write_up(run: Run, partition: int) -> dict[str, Any]:
     reasons: dict[str, int] = {}
     if storage.exists(run.place("judged", partition)):
         held_out = storage.read_table(storage.join(run.scratch, "held_out.parquet")).to_series()
-        kept = _shape(run, storage.read_table(run.place("pairs", partition)), held_out)
+        kept = _shape(run, storage.read_table(run.place(f"pairs-{rounds}", partition)), held_out)
         left = _read_parts(run, "left", partition)
         assert left is not None
         dropped = _shape(run, left, held_out)

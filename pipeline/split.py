@@ -82,7 +82,8 @@ def assign_part(pairs: pl.DataFrame) -> pl.DataFrame:
         first = pl.col(side).list.first().struct
         return (pl.col(side).list.len() == 1) & (first.field("role") == "assistant") & first.field("tool_calls").is_null()
 
-    plain_prompt = pl.col("prompt").list.last().struct.field("role") == "user"
+    last = pl.col("prompt").list.last().struct
+    plain_prompt = (last.field("role") == "user") & last.field("content").str.contains(r"[^\s\p{C}\p{Z}]")  # something visible
     message = pl.element().struct
     calls = pl.col("prompt").list.eval(message.field("tool_calls").is_not_null() | (message.field("role") == "tool"))
     plain = plain_prompt & one_answer("chosen") & one_answer("rejected") & pl.col("tools").is_null() & ~calls.list.any()

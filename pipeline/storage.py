@@ -7,6 +7,7 @@ then renamed); object stores do that by themselves.
 import hashlib
 import json
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -300,8 +301,17 @@ def list_files(uri: str, base: str | Path) -> list[tuple[str, str, int]]:
     files = []
     for p in sorted(found):
         full = p if local else str(fs.unstrip_protocol(p))
-        files.append((full, _published_name(full, base) if local else full, int(fs.size(p) or 0)))
+        files.append((full, _published_name(full, base) if local else str(without_credentials(full)), int(fs.size(p) or 0)))
     return files
+
+
+def without_credentials(value: Any) -> Any:
+    """A value with `user:password@` taken out of every URL in it: what is published must not hold secrets."""
+    if isinstance(value, str):
+        return re.sub(r"://[^/@\s]+@", "://", value)
+    if isinstance(value, dict):
+        return {key: without_credentials(item) for key, item in value.items()}
+    return [without_credentials(item) for item in value] if isinstance(value, list) else value
 
 
 def _published_name(path: str, base: str | Path) -> str:

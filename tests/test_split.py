@@ -184,6 +184,7 @@ CALL = {**message("assistant", ""), "tool_calls": "[]"}
     [
         {"prompt": []},
         {"prompt": [message("system", "s")]},
+        {"prompt": [message("system", "s"), message("user", " \u200b")]},
         {"prompt": [message("user", "q"), message("assistant", "so far")]},
         {"prompt": [message("user", "q"), CALL, message("user", "q")]},
         {"prompt": [message("user", "q"), message("tool", "4"), message("user", "q")]},

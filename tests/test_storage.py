@@ -258,3 +258,11 @@ def test_files_of_a_url_are_named_by_their_url(memory: str, tmp_path: Path) -> N
 def test_a_folder_that_ships_with_the_package_is_found() -> None:
     assert storage.package_folder("sql").name in {"sql", "_sql"}
     assert storage.package_folder("sql").is_dir()
+
+
+def test_urls_are_published_without_user_and_password() -> None:
+    config = {"sources": [{"uri": "https://me:secret@host/x.jsonl"}], "workspace": "s3://bucket/x", "limit": 3}
+
+    assert storage.without_credentials(config) == {
+        "sources": [{"uri": "https://host/x.jsonl"}], "workspace": "s3://bucket/x", "limit": 3,
+    }  # fmt: skip

@@ -33,7 +33,7 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
     Yields:
         Rows as `pipeline.identity.identify` gives them; `base_id` is the judgement's id, which no second vote shares.
     """
-    pairs = _published_pairs(version_folder).to_table(columns=["pair_id"]).column("pair_id").combine_chunks()
+    pairs = _published_pairs(version_folder).column("pair_id").combine_chunks()
     left = limit
     position = 0
     with fsspec.open(place, "rb") as file:
@@ -66,7 +66,11 @@ def count_votes(place: str, version_folder: str) -> int:
         con.close()
 
 
-def _published_pairs(version_folder: str) -> ds.Dataset:
+def _published_pairs(version_folder: str) -> pa.Table:
+    """The pair ids of data/, which has no file at all when nothing was published."""
     fs, path = url_to_fs(f"{version_folder}/data")
-    dataset: ds.Dataset = ds.dataset(path, filesystem=fs, format="parquet")
-    return dataset
+    schema = pa.schema([JUDGEMENT.field("pair_id")])
+    if not fs.exists(path):
+        return schema.empty_table()
+    pairs: pa.Table = ds.dataset(path, filesystem=fs, format="parquet").to_table(columns=["pair_id"])
+    return pairs

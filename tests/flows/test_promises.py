@@ -437,3 +437,27 @@ def test_an_increment_publishes_what_a_run_from_scratch_does(given: Input, encod
     increment = version_of(more.run(tmp_path / "increment"))
 
     assert increment.hashes == version_of(more.run(tmp_path / "scratch")).hashes
+
+
+def test_a_version_that_published_no_pair_can_still_be_a_source(encoder: LetterEncoder, tmp_path: Path) -> None:
+    ties = [{"prompt": f"q {i}", "response_a": f"one {i}", "response_b": f"two {i}", "winner": "tie"} for i in range(3)]
+    (tmp_path / "ties.jsonl").write_bytes(as_lines(ties))
+    for dataset, source in (("ties", {"uri": "ties.jsonl"}), ("again", {"version": "workspace/datasets/ties"})):
+        config = {"dataset": dataset, "sources": [{"name": "s", **source}]}
+        (tmp_path / f"{dataset}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    first, again = (version_of(run_flow(str(tmp_path / f"{name}.yaml"))) for name in ("ties", "again"))
+
+    assert [row["reason"] for row in first.table("ledger")] == ["tie"] * 3
+    assert again.table("ledger") == []
+
+
+def test_a_source_that_holds_the_workspace_reads_only_what_lies_outside_it(encoder: LetterEncoder, tmp_path: Path) -> None:
+    rows = [{"prompt": f"q {i}", "response_a": f"one {i}", "response_b": f"two {i}", "winner": "b"} for i in range(3)]
+    (tmp_path / "rows.jsonl").write_bytes(as_lines(rows))
+    (tmp_path / "prefine.yaml").write_text(yaml.safe_dump({"dataset": "d", "sources": [{"name": "s", "uri": "."}]}), encoding="utf-8")
+
+    run_flow(str(tmp_path / "prefine.yaml"))
+    again = run_flow(str(tmp_path / "prefine.yaml"))
+
+    assert again.unchanged
