@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # Before anything imports them: the libraries read these once.
@@ -16,3 +17,8 @@ for name, value in {
 settings.register_profile("default", deadline=None)  # a shared machine is slow now and then; that is no failure
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a Prefect server come last: its threads live on to the end of the session, beside every test after them."""
+    items.sort(key=lambda item: "flows" in item.path.parts or item.path.name == "test_real_sources.py")
