@@ -7,7 +7,8 @@ import resource
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,6 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
         storage.delete(runs)  # scratch of runs that died; the lease says that none is alive
         run = Run(
             config=config,
-            base=base,
             scratch=storage.join(runs, run_name),
             store=storage.join(storage.resolve(config.workspace, base), "store"),
             partitions=config.partitions or _partitions(files),
@@ -164,6 +164,7 @@ def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rul
     paired = stages.each("pair up", steps.pair_up, everything)
     filled = [p for p, counts in zip(everything, paired, strict=True) if counts["pairs"]]
     texts = sum(counts["texts"] for counts in paired)
+    steps.encoder(run.config.embed)  # once, before two workers ask for it at the same time and each load it
     with stages.timed("embed", texts, "texts") as done:
         futures = [work.submit(f"embed {run.name(p)}", steps.embed, run, p, done) for p in filled]
         embedded = sum(future.result()["embedded"] for future in futures)
@@ -218,11 +219,16 @@ def _stop_at_too_many(config: PipelineConfig, inputs: list[dict[str, Any]]) -> N
 
 
 def _leading_reasons(mine: list[dict[str, Any]]) -> str:
-    total: dict[str, int] = {}
-    for row in mine:
-        for reason, count in row["reasons"].items():
-            total[reason] = total.get(reason, 0) + count
+    total = _added_up(row["reasons"] for row in mine)
     return ", ".join(f"{reason} {count}" for reason, count in sorted(total.items(), key=lambda item: (-item[1], item[0]))[:3])
+
+
+def _added_up(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Counts by name, summed name by name."""
+    total: Counter[str] = Counter()
+    for some in counts:
+        total.update(some)
+    return dict(total)
 
 
 def _funnel(
@@ -231,14 +237,8 @@ def _funnel(
     """Records, then pairs, stage by stage; in each line rows_in = kept + dropped."""
     records, judgements = sum(row["records"] for row in inputs), sum(counts["judgements"] for counts in paired)
     copies, pairs = sum(counts["copies"] for counts in paired), sum(counts["pairs"] for counts in paired)
-    quarantined: dict[str, int] = {}
-    for row in inputs:
-        for reason, count in row["reasons"].items():
-            quarantined[reason] = quarantined.get(reason, 0) + count
-    dropped: dict[str, int] = {}
-    for part in written:
-        for reason, count in part["reasons"].items():
-            dropped[reason] = dropped.get(reason, 0) + count
+    quarantined = _added_up(row["reasons"] for row in inputs)
+    dropped = _added_up(part["reasons"] for part in written)
     lines = [
         _line("read records", records, records - judgements, quarantined),
         _line("merge copies (records)", judgements, copies, {"copy": copies} if copies else {}),
@@ -268,10 +268,7 @@ def _publish(
 ) -> publish.Published:
     """Write the shards in bucket order, check every invariant, then let readers see them."""
     version = publish.next_version(root)
-    totals: dict[str, int] = {}
-    for part in written:
-        for name, rows in part["rows"].items():
-            totals[name] = totals.get(name, 0) + rows
+    totals = _added_up(part["rows"] for part in written)
     writer = publish.VersionWriter(root, version, totals, run.config.publish.rows_per_shard)
     try:
         for partition, part in enumerate(written):

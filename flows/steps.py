@@ -34,7 +34,6 @@ class Run:
     """What every step needs to know: the config, where to work, and how the 256 buckets are cut."""
 
     config: PipelineConfig
-    base: str  # folder that relative paths start at
     scratch: str
     store: str
     partitions: int
@@ -322,5 +321,4 @@ def _shape(run: Run, pairs: pl.DataFrame, held_out: pl.Series) -> pl.DataFrame:
     """The columns of PAIR that come last, and the published order."""
     rationale = pl.Struct({"text": pl.String, "kind": pl.String, "generator": pl.String})
     pairs = split.assign_part(split.assign_split(pairs, run.config.publish, held_out))
-    pairs = pairs.with_columns(noise_score=pl.lit(None, pl.Float64), rationale=pl.lit(None, rationale))
-    return pairs.with_columns(part=pl.when(pl.col("part") == "other").then("part").otherwise("split")).sort("prompt_id", "pair_id")
+    return pairs.with_columns(noise_score=pl.lit(None, pl.Float64), rationale=pl.lit(None, rationale)).sort("prompt_id", "pair_id")

@@ -1,7 +1,7 @@
 """EDGE: the only module that opens data files (fsspec, Parquet).
 
-A place is a string: a local path or an fsspec URL. Outputs appear whole or not at all on local disks (written beside,
-then renamed); object stores do that by themselves.
+A place is a string: a local path or an fsspec URL. Outputs appear whole or not at all: on local disks they are written
+beside and renamed, on object stores put as a whole.
 """
 
 import hashlib
