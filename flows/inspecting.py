@@ -55,7 +55,7 @@ def _contents(place: str, name: str, source: SourceConfig, rows: int) -> tuple[l
     records: list[str] = []
     first_bad: dict[str, str] = {}
     try:
-        for batch in ingest.read_judgements(place, name, source, "overall", rows):
+        for batch in ingest.read_records(place, name, source, "overall", rows):
             seen += batch.rows
             judgements += batch.judgements.height
             outcomes.update(dict(batch.judgements.group_by("outcome").len().iter_rows()))

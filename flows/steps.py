@@ -79,7 +79,7 @@ def _ingest_file(run: Run, file: InputFile, done: Callable[[int], None]) -> dict
     reasons: Counter[str] = Counter()
     try:
         layout = ingest.detect(file.place, file.name, file.source)
-        for batch in ingest.read_judgements(file.place, file.name, file.source, run.config.criterion, file.rows):
+        for batch in ingest.read_records(file.place, file.name, file.source, run.config.criterion, file.rows):
             identified = identity.identify(batch.judgements, run.config.annotators, run.config.dataset)
             quarantined = identity.quarantine_ids(batch.quarantined)
             out.add("raw", identified, bucket_of("prompt_id"))

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipeline.errors import ConfigError
 
 AnnotatorKind = Literal["human", "judge", "reward_model"]
-LayoutName = Literal["chosen_rejected", "ab", "votes"]
-Outcome = Literal["a", "b", "tie", "both_bad"]
+LayoutName = Literal["chosen_rejected", "ab", "votes", "ratings", "candidates"]
+Outcome = Literal["a", "b", "tie", "both_bad", "none"]
 
 
 class _Part(BaseModel):
@@ -46,13 +46,32 @@ class FieldsConfig(_Part):
     rejected: str | None = Field(default=None, description="The other answer, in the same form.")
     response_a: str | None = Field(default=None, description="First answer of an A/B comparison.")
     response_b: str | None = Field(default=None, description="Second answer of an A/B comparison.")
-    winner: str | None = Field(default=None, description="The verdict of an A/B row or of a row that is one vote.")
+    prompt_a: str | None = Field(default=None, description="Prompt of the first answer alone, where the two prompts differ.")
+    prompt_b: str | None = Field(default=None, description="Prompt of the second answer alone.")
+    winner: FieldPath | None = Field(
+        default=None,
+        description="The verdict of an A/B row or of a row that is one vote; or three fields that say whether a won, b won, it is a tie.",
+    )
     votes: FieldPath | None = Field(default=None, description="A list of votes, or several fields with one annotator's vote each.")
     vote_winner: str | None = Field(default=None, description="Inside a listed vote: its verdict.")
     vote_annotator: str | None = Field(default=None, description="Inside a listed vote: who voted.")
     vote_rationale: str | None = Field(default=None, description="Inside a listed vote: the written reason.")
     vote_strength: str | None = Field(default=None, description="Inside a listed vote: strength, 0 to 1.")
     vote_judged_at: str | None = Field(default=None, description="Inside a listed vote: when.")
+    response: str | None = Field(default=None, description="The rated answer of a row: text, messages or a whole transcript.")
+    scores: FieldPath | None = Field(
+        default=None, description="One or several fields with a score each; the field's name is the criterion. Thumbs are scores of 0 and 1."
+    )
+    candidates: FieldPath | None = Field(default=None, description="A list (or object by model) of answers, or several fields with one each.")
+    candidate_text: str | None = Field(default=None, description="Inside a candidate: the answer.")
+    candidate_model: str | None = Field(default=None, description="Inside a candidate: who wrote it.")
+    candidate_scores: FieldPath | None = Field(default=None, description="Inside a candidate: its scores; or a list beside the candidates.")
+    candidate_rank: str | None = Field(default=None, description="Inside a candidate: its rank, 1 or 0 is best; or a list beside the candidates.")
+    candidate_rationale: str | None = Field(default=None, description="Inside a candidate: why it got its score.")
+    order: str | None = Field(default=None, description="Candidates best first, by index, name or text; a nested list is a tie.")
+    pair_verdicts: str | None = Field(
+        default=None, description="A verdict for each two candidates, in the order (1,2) (1,3) ... (2,3) ..."
+    )
     annotator: str | None = Field(default=None, description="Who judged.")
     model_a: str | None = None
     model_b: str | None = None
@@ -65,6 +84,48 @@ class FieldsConfig(_Part):
     rationale: str | None = None
     split: str | None = Field(default=None, description="The source's own split; test and validation never become train.")
     judged_at: str | None = None
+
+
+class GradesConfig(_Part):
+    """A scale of graded verdicts, e.g. -3 (first much better) to 3 (second much better)."""
+
+    first: float = Field(description="The value that says most strongly that the first answer is better.")
+    second: float = Field(description="The value that says most strongly that the second answer is better.")
+    tie: float | None = Field(default=None, description="The value of a tie; half way between the two when left out.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "GradesConfig":
+        middle = (self.first + self.second) / 2 if self.tie is None else self.tie
+        low, high = sorted((self.first, self.second))
+        if not low < middle < high:
+            raise ValueError(f"tie ({middle:g}) must lie between first ({self.first:g}) and second ({self.second:g})")
+        return self
+
+
+class RatingsConfig(_Part):
+    """How scores become comparisons: which responses of one prompt are compared, by which score."""
+
+    on: str = Field(
+        default="mean",
+        min_length=1,
+        description="mean: the mean of the criteria (an overall score beside them left out); each: every criterion by itself; "
+        "or one criterion's name.",
+    )
+    pairs: Literal["best_vs_worst", "best_vs_rest", "adjacent", "all"] = Field(
+        default="best_vs_worst", description="Which responses that one annotator scored under one prompt are compared."
+    )
+    min_gap: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="Smallest gap, as a share of the scale, that is a preference; a gap of 0 is a tie."
+    )
+    scale: tuple[float, float] | None = Field(
+        default=None, description="Worst and best possible score; the extremes found in the source, per criterion, when left out."
+    )
+
+    @model_validator(mode="after")
+    def _worst_then_best(self) -> "RatingsConfig":
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)} must be [lowest, highest]")
+        return self
 
 
 class SourceConfig(_Part):
@@ -82,8 +143,11 @@ class SourceConfig(_Part):
     fields: FieldsConfig = Field(default_factory=FieldsConfig)
     outcomes: dict[str, Outcome] = Field(
         default_factory=dict,
-        description="What the source's verdict values mean, e.g. {'0': a, '1': b}; compared as text, without case.",
+        description="What the source's verdict values mean, e.g. {'0': a, '1': b, '-100': none}; compared as text, without case. "
+        "none: no preference was stated, the row is quarantined as `no_verdict`.",
     )
+    grades: GradesConfig | None = Field(default=None, description="The scale of graded verdicts, where detection cannot know it.")
+    ratings: RatingsConfig = Field(default_factory=RatingsConfig)
     annotator_kind: AnnotatorKind = "human"
     max_quarantine_share: float = Field(
         default=0.05, ge=0.0, le=1.0, description="Share of rows (and of files) that may be unreadable before the run stops."

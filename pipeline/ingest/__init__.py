@@ -1,19 +1,16 @@
-"""Raw files of any supported layout -> judgements as their sources state them, and what could not be read as one."""
+"""Raw files of any supported layout -> judgements and ratings as their sources state them, and what could not be read as one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from pipeline.config import SourceConfig
-from pipeline.ingest import ab, chosen_rejected, votes
 from pipeline.ingest.counting import count_rows
-from pipeline.ingest.detect import SAMPLE_ROWS, detect_layout
+from pipeline.ingest.detect import ADAPTERS, SAMPLE_ROWS, detect_layout
 from pipeline.ingest.fragments import Json
 from pipeline.ingest.readers import read_rows
-from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_JUDGEMENT, REASONS, Batch, Layout, Rows
+from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_JUDGEMENT, RAW_RATING, REASONS, Batch, Layout, Rows
 from pipeline.ingest.slots import Task, batch
 
-__all__ = ["QUARANTINED", "RAW_JUDGEMENT", "REASONS", "Batch", "Layout", "count_rows", "detect", "read_judgements"]
-
-_ADAPTERS: dict[str, Callable[[Task], Batch]] = {"chosen_rejected": chosen_rejected.adapt, "ab": ab.adapt, "votes": votes.adapt}
+__all__ = ["QUARANTINED", "RAW_JUDGEMENT", "RAW_RATING", "REASONS", "Batch", "Layout", "count_rows", "detect", "read_records"]
 
 
 def detect(place: str, name: str, source: SourceConfig) -> Layout | None:
@@ -43,8 +40,8 @@ def _first(rows: Rows, json: Json) -> Rows:
     return Rows(frame, {name: column for name, column in rows.fields.items() if name in there}, rows.broken, rows.cells)
 
 
-def read_judgements(place: str, name: str, source: SourceConfig, criterion: str, limit: int | None = None) -> Iterator[Batch]:
-    """A file's judgements and quarantined rows, batch by batch, in file order.
+def read_records(place: str, name: str, source: SourceConfig, criterion: str, limit: int | None = None) -> Iterator[Batch]:
+    """A file's judgements, ratings and quarantined rows, batch by batch, in file order.
 
     Args:
         place: local path or fsspec URL of jsonl, json, csv, tsv or parquet, plain or gzip.
@@ -70,7 +67,7 @@ def read_judgements(place: str, name: str, source: SourceConfig, criterion: str,
             part = rows if left is None else rows.head(left)
             task = Task(part, layout or Layout("ab", {}, "no record"), json, source, name, criterion)
             if part.frame.height and layout is not None:
-                yield _ADAPTERS[layout.name](task)
+                yield ADAPTERS[layout.name].adapt(task)
             elif part.count:
                 yield batch(task, RAW_JUDGEMENT.to_frame(), PROBLEM.to_frame())
             if left is not None:

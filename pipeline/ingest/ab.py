@@ -4,7 +4,20 @@ import polars as pl
 
 from pipeline.ingest.messages import problem
 from pipeline.ingest.records import Batch
+from pipeline.ingest.sample import Proposal, Sample
 from pipeline.ingest.slots import Task, answers, batch, outcomes, shared_columns, unknown_verdict, verdict_words
+
+
+def propose(sample: Sample) -> Proposal:
+    """Read the file as two answers and one verdict a row."""
+    slots, lacks = sample.answers()
+    winner = sample.find("winner")
+    if winner is None:
+        lacks.append("winner (a field such as 'winner', 'label' or 'preference')")
+    else:
+        slots["winner"] = winner
+    why = f"fields {slots.get('response_a')!r}, {slots.get('response_b')!r} and the verdict {winner!r}"
+    return Proposal("ab", slots, lacks, why, lambda: sample.encoding(sample.verdicts(str(winner)), str(winner), slots))
 
 
 def adapt(task: Task, *, vote_layout: bool = False) -> Batch:

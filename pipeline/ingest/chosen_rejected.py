@@ -2,8 +2,22 @@
 
 import polars as pl
 
+from pipeline.ingest.aliases import SLOTS
 from pipeline.ingest.records import Batch
+from pipeline.ingest.sample import Proposal, Sample
 from pipeline.ingest.slots import Task, answers, batch, shared_columns
+
+
+def propose(sample: Sample) -> Proposal:
+    """Read the file as chosen and rejected answers."""
+    slots, lacks = sample.shared("chosen", "rejected", "model_chosen", "model_rejected"), []
+    for slot in ("chosen", "rejected"):
+        path = slots.get(slot)
+        if path is None:
+            lacks.append(f"{slot} (a field such as {SLOTS[slot][0]!r} or {SLOTS[slot][1]!r})")
+        elif not sample.textual(path):
+            lacks.append(f"{slot} as text or messages (field {path!r} holds {sample.type(path)})")
+    return Proposal("chosen_rejected", slots, lacks, f"fields {slots.get('chosen')!r} and {slots.get('rejected')!r}")
 
 
 def adapt(task: Task) -> Batch:

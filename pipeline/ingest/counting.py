@@ -13,7 +13,7 @@ _LONGEST_CELL: Final = 1 << 28
 
 
 def count_rows(place: str) -> int:
-    """The rows of a file, as another reader than `read_judgements` counts them; blank lines are none.
+    """The rows of a file, as another reader than `read_records` counts them; blank lines are none.
 
     Args:
         place: local path or fsspec URL.

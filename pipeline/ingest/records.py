@@ -38,6 +38,31 @@ RAW_JUDGEMENT: Final = pl.Schema(
     }
 )
 
+# One row = one annotator's score of one response on one criterion as one source row states it, before normalisation and ids.
+RAW_RATING: Final = pl.Schema(
+    {  # type: ignore[arg-type]
+        "prompt": MESSAGES_PL,
+        "response": MESSAGES_PL,
+        "tools": pl.String,
+        "model": pl.String,
+        "score": pl.Float64,  # higher is better
+        "score_min": pl.Float64,  # null: the lowest score seen in the source on this criterion
+        "score_max": pl.Float64,
+        "ranked": pl.Boolean,  # the score is a place among the row's other responses and comparable with them alone
+        "annotator": pl.String,
+        "annotator_kind": pl.String,
+        "criterion": pl.String,
+        "context": pl.String,
+        "rationale": pl.String,
+        "flags": pl.List(pl.String),  # what is doubtful about the score, e.g. overall_score_misread
+        "source": pl.String,
+        "source_uri": pl.String,
+        "source_row": pl.Int64,
+        "source_split": pl.String,
+        "extra": pl.String,
+    }
+)
+
 # One row = one row of a source that is no record, or one vote of it that is none.
 QUARANTINED: Final = pl.Schema(
     {
@@ -143,10 +168,12 @@ class Batch:
 
     Attributes:
         judgements: schema RAW_JUDGEMENT.
+        ratings: schema RAW_RATING.
         quarantined: schema QUARANTINED.
-        rows: rows of the file read; each is in `judgements` or in `quarantined` or, vote by vote, in both.
+        rows: rows of the file read; each is in at least one of the three.
     """
 
     judgements: pl.DataFrame
+    ratings: pl.DataFrame
     quarantined: pl.DataFrame
     rows: int

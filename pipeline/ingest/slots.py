@@ -9,7 +9,7 @@ import polars as pl
 from pipeline.config import FieldPath, SourceConfig
 from pipeline.ingest.fragments import Json, objects, pointer
 from pipeline.ingest.messages import Compared, Conversations, compare, parse, problem
-from pipeline.ingest.records import QUARANTINED, RAW_CHARACTERS, RAW_JUDGEMENT, Batch, Layout, Rows
+from pipeline.ingest.records import QUARANTINED, RAW_CHARACTERS, RAW_JUDGEMENT, RAW_RATING, Batch, Layout, Rows
 from pipeline.ingest.verdicts import ACCEPTED, spelled, words
 
 PARAGRAPH: Final = "\n\n"  # between the parts of a prompt that stands in several fields
@@ -209,13 +209,14 @@ def raw_rows(rows: Rows) -> pl.Series:
     return objects(members, rows.frame.height)
 
 
-def batch(task: Task, judgements: pl.DataFrame, problems: pl.DataFrame) -> Batch:
-    """Judgements in file order, and the problems and broken rows as quarantined ones.
+def batch(task: Task, judgements: pl.DataFrame, problems: pl.DataFrame, ratings: pl.DataFrame | None = None) -> Batch:
+    """Judgements and ratings in file order, and the problems and broken rows as quarantined ones.
 
     Args:
         task: the batch.
         judgements: the columns of RAW_JUDGEMENT.
         problems: schema PROBLEM; ids are rows of the batch.
+        ratings: the columns of RAW_RATING.
     """
     ids = pl.DataFrame({"id": problems["id"].unique().sort()})
     at_fault = Rows(task.rows.frame.select(pl.all().gather(ids["id"])), task.rows.fields, task.rows.broken, task.rows.cells)
@@ -224,8 +225,10 @@ def batch(task: Task, judgements: pl.DataFrame, problems: pl.DataFrame) -> Batch
     quarantined = pl.concat([found.drop("id").select(task.rows.broken.columns), task.rows.broken]).with_columns(
         pl.col("raw").str.slice(0, RAW_CHARACTERS), source=pl.lit(task.source.name), source_uri=pl.lit(task.name)
     )
+    rated = RAW_RATING.to_frame() if ratings is None else ratings
     return Batch(
         judgements.match_to_schema(RAW_JUDGEMENT, extra_columns="ignore").select(RAW_JUDGEMENT.names()),
+        rated.match_to_schema(RAW_RATING, extra_columns="ignore").select(RAW_RATING.names()),
         quarantined.sort("source_row", "reason", maintain_order=True).match_to_schema(QUARANTINED).select(QUARANTINED.names()),
         task.rows.count,
     )

@@ -1,11 +1,16 @@
 """Layout votes: several annotators' verdicts on one pair, a row each, in a list, or a field each."""
 
+import re
+
 import polars as pl
 
+from pipeline.config import FieldPath
 from pipeline.ingest import ab
+from pipeline.ingest.aliases import VOTE_COLUMN, VOTE_SLOTS, plain
 from pipeline.ingest.fragments import objects, pointer
 from pipeline.ingest.messages import problem
-from pipeline.ingest.records import Batch
+from pipeline.ingest.records import Batch, Encoding
+from pipeline.ingest.sample import Proposal, Sample, side_names
 from pipeline.ingest.slots import (
     Task,
     answers,
@@ -17,9 +22,84 @@ from pipeline.ingest.slots import (
     unknown_verdict,
     verdict_words,
 )
+from pipeline.ingest.verdicts import spelled, words
 
 _SLOTS = {"vote_winner": "verdict", "vote_annotator": "voter", "vote_rationale": "why", "vote_strength": "force", "vote_judged_at": "when"}
 _VOTE = pl.Schema({"id": pl.Int64, "n": pl.Int64, **dict.fromkeys(_SLOTS.values(), pl.String), "rest": pl.String})
+
+
+def propose(sample: Sample) -> Proposal:
+    """Read the file as several annotators' verdicts on two answers."""
+    slots, lacks = sample.answers()
+    votes = sample.find("votes")
+    if isinstance(votes, str) and "votes" not in sample.configured and not sample.mostly(votes, r"^\["):
+        votes = None
+    columns = votes if isinstance(votes, list) else _vote_columns(sample) if votes is None else []
+    winner = sample.find("winner")
+    if isinstance(votes, str):
+        slots["votes"] = votes
+        inside = _vote_slots(sample, votes)
+        slots |= inside
+        if "vote_winner" not in inside and _holds_objects(sample, votes):
+            lacks.append(f"vote_winner (the verdict inside each element of {votes!r})")
+        why = f"a list of votes in {votes!r}"
+    elif columns:
+        slots["votes"] = columns
+        why = f"one vote in each of {', '.join(columns)}"
+    else:
+        why = f"one vote a row: the verdict {winner!r} by {slots.get('annotator')!r}"
+        if winner is not None:
+            slots["winner"] = winner
+        if winner is None or "annotator" not in slots:
+            lacks.append(
+                "votes (a list such as 'votes'; two fields such as 'annotator1' and 'annotator2'; or a verdict such as 'winner' with "
+                "a field such as 'annotator')"
+            )
+    if slots.get("annotator") is not None and "votes" in slots and "annotator" not in sample.configured:
+        del slots["annotator"]
+    return Proposal("votes", slots, lacks, why, lambda: _encoding(sample, slots))
+
+
+def _vote_columns(sample: Sample) -> list[str]:
+    names = [field for field in sample.rows.fields if re.match(VOTE_COLUMN, field)]
+    known = list(words("one_based", side_names(sample.sides()[0]), sample.source.outcomes))
+    values = [sample.verdicts(field) for field in names]
+    verdict = spelled(pl.col("x")).is_in(known) | pl.col("x").str.contains(r"^-?[\d.]+$")
+    voting = [field for field, one in zip(names, values, strict=True) if one.len() and one.to_frame("x").select(verdict.all()).item()]
+    return voting if len(voting) >= 2 else []
+
+
+def _listed_elements(sample: Sample, votes: str) -> pl.Series:
+    return sample.json.elements(fragment(sample.rows, votes, sample.json))["element"].drop_nulls()
+
+
+def _holds_objects(sample: Sample, votes: str) -> bool:
+    return bool(_listed_elements(sample, votes).str.starts_with("{").any())
+
+
+def _vote_slots(sample: Sample, votes: str) -> dict[str, FieldPath]:
+    elements = _listed_elements(sample, votes)
+    keys = sample.json.keys(elements.filter(elements.str.starts_with("{")))
+    by_alias = {plain(key): key for key in reversed(keys)}
+    found: dict[str, FieldPath] = {}
+    for slot, aliases in VOTE_SLOTS.items():
+        name = sample.configured.get(slot) or next((by_alias[alias] for alias in aliases if alias in by_alias), None)
+        if name is not None:
+            found[slot] = name
+    return found
+
+
+def _encoding(sample: Sample, slots: dict[str, FieldPath]) -> Encoding:
+    votes, winner = slots.get("votes"), slots.get("winner")
+    if isinstance(votes, str):
+        elements = _listed_elements(sample, votes)
+        inside = str(slots.get("vote_winner", "value"))
+        nested = elements.str.starts_with("{")
+        found = sample.json.extract(elements.filter(nested), [pointer(inside)])[0]
+        return sample.encoding(sample.texts(pl.concat([found, elements.filter(~nested)])), f"{votes}.{inside}", slots)
+    if votes is not None:
+        return sample.encoding(pl.concat([sample.verdicts(field) for field in votes]), ", ".join(votes), slots)
+    return sample.encoding(sample.verdicts(str(winner)), str(winner), slots)
 
 
 def adapt(task: Task) -> Batch:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from pipeline.config import SourceConfig
-from pipeline.ingest import QUARANTINED, RAW_JUDGEMENT, count_rows, read_judgements
+from pipeline.ingest import QUARANTINED, RAW_JUDGEMENT, count_rows, read_records
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Ingested:
 
 def ingest_place(place: str, *, limit: int | None = None, **source: object) -> Ingested:
     config = SourceConfig.model_validate({"name": "src", "uri": place, **source})
-    batches = list(read_judgements(place, "raw/file", config, "overall", limit))
+    batches = list(read_records(place, "raw/file", config, "overall", limit))
     read = Ingested(
         pl.concat([RAW_JUDGEMENT.to_frame(), *(b.judgements for b in batches)]),
         pl.concat([QUARANTINED.to_frame(), *(b.quarantined for b in batches)]),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import SourceConfig
 from pipeline.errors import LayoutError, UnreadableFileError
-from pipeline.ingest import count_rows, detect, read_judgements, readers
+from pipeline.ingest import count_rows, detect, read_records, readers
 from pipeline.ingest.fragments import Json
 from pipeline.ingest.readers import read_rows
 
@@ -222,7 +222,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(
     if message is None:
         return
     with pytest.raises(UnreadableFileError, match=f"{name}.*{message}"):
-        list(read_judgements(str(path), name, SourceConfig(name="s", uri="x"), "overall"))
+        list(read_records(str(path), name, SourceConfig(name="s", uri="x"), "overall"))
 
 
 def test_columns_of_different_lengths_are_unreadable(ingest: Ingest) -> None:
@@ -237,7 +237,7 @@ def test_compression_is_read_from_the_bytes_not_from_the_name(tmp_path: Path) ->
     (tmp_path / "packed.csv").write_bytes(gzip.compress(CSV.encode()))
     assert [count_rows(str(path)) for path in sorted(tmp_path.iterdir())] == [5] * 4
     for path in tmp_path.iterdir():
-        batches = read_judgements(str(path), path.name, SourceConfig(name="s", uri="x"), "overall")
+        batches = read_records(str(path), path.name, SourceConfig(name="s", uri="x"), "overall")
         assert sum(batch.judgements.height for batch in batches) == 5
 
 
@@ -246,7 +246,7 @@ def test_files_in_object_stores_are_read_in_place(name: str, content: str) -> No
     place = f"memory://ingest-readers/{name}"
     with fsspec.open(place, "wb") as file:
         file.write(content.encode())
-    batches = list(read_judgements(place, name, SourceConfig(name="s", uri=place), "overall"))
+    batches = list(read_records(place, name, SourceConfig(name="s", uri=place), "overall"))
     assert sum(batch.judgements.height for batch in batches) == count_rows(place) == 5
 
 

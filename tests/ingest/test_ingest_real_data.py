@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.config import SourceConfig
-from pipeline.ingest import count_rows, read_judgements
+from pipeline.ingest import count_rows, read_records
 
 RAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "raw"
 UKP: dict[str, Any] = {"prompt": ["title", "stance"], "response_a": "argument_1.text", "response_b": "argument_2.text"}
@@ -28,7 +28,7 @@ def test_a_public_file_is_read_whole(
     place = RAW / path
     if not place.exists():
         pytest.skip("the public raw data is not beside this checkout")
-    batches = list(read_judgements(str(place), path, SourceConfig.model_validate({"name": "s", "uri": path, "fields": fields}), "overall"))
+    batches = list(read_records(str(place), path, SourceConfig.model_validate({"name": "s", "uri": path, "fields": fields}), "overall"))
     judgements = pl.concat([batch.judgements for batch in batches])
     quarantined = pl.concat([batch.quarantined for batch in batches])
     assert sum(batch.rows for batch in batches) == count_rows(str(place)) == rows
@@ -40,7 +40,7 @@ def test_transcripts_split_where_a_plain_reading_of_the_text_splits_them() -> No
     place = RAW / "hh_rlhf/harmless-base/test.jsonl.gz"
     if not place.exists():
         pytest.skip("the public raw data is not beside this checkout")
-    batches = read_judgements(str(place), "x", SourceConfig(name="s", uri="x"), "overall")
+    batches = read_records(str(place), "x", SourceConfig(name="s", uri="x"), "overall")
     frame = pl.concat([batch.judgements for batch in batches])
     answer = pl.col("response_a").list.first().struct.field("content")
     assert frame.filter(answer == "")["source_row"].to_list() == [86, 516, 925, 1103]

@@ -1,0 +1,154 @@
+"""The first records of a file and what the config says about them: what every layout's `propose` looks at."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from pipeline.config import FieldPath, LayoutName, SourceConfig
+from pipeline.errors import LayoutError
+from pipeline.ingest.aliases import MODELS, PROMPT_TAIL, SIDES, SLOTS, plain
+from pipeline.ingest.fragments import Json
+from pipeline.ingest.records import Encoding, Rows
+from pipeline.ingest.slots import fragment, used_fields
+from pipeline.ingest.verdicts import encoding_of
+
+_SHARED: Final = ("prompt", "system", "tools", "annotator", "strength", "criterion", "context", "rationale", "split", "judged_at")
+_TYPES: Final = {'"': "text", "[": "list", "{": "object", "t": "boolean", "f": "boolean"}
+
+
+@dataclass
+class Proposal:
+    """How one layout would read the file.
+
+    Attributes:
+        name: the layout.
+        slots: what each slot would be read from.
+        lacks: what the records do not have; the layout fits when this is empty.
+        why: one sentence for people.
+        encoding: settles what bare numbers mean in the verdicts; called for the layout that fits, raises LayoutError.
+    """
+
+    name: LayoutName
+    slots: dict[str, FieldPath]
+    lacks: list[str]
+    why: str
+    encoding: Callable[[], Encoding] = lambda: "words"
+
+
+class Sample:
+    """The first records and what the config says about them."""
+
+    def __init__(self, rows: Rows, json: Json, name: str, source: SourceConfig) -> None:
+        self.rows, self.json, self.name, self.source = rows, json, name, source
+        self.types = {field: _types(rows.frame[column]) for field, column in rows.fields.items()}
+        self.by_alias: dict[str, str] = {}
+        for field in rows.fields:
+            self.by_alias.setdefault(plain(field), field)
+        self.configured = {slot: value for slot, value in source.fields.model_dump().items() if value is not None}
+        for slot, value in self.configured.items():
+            if not slot.startswith("vote_"):
+                for path in [value] if isinstance(value, str) else value:
+                    self._require(slot, path)
+
+    def _require(self, slot: str, path: str) -> None:
+        if fragment(self.rows, path, self.json).drop_nulls().len() or path in self.rows.fields:
+            return
+        near = difflib.get_close_matches(path, self.rows.fields, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"fields found: {', '.join(self.rows.fields)}."
+        raise LayoutError(f"{self.name}: `fields: {slot}: {path}` is not in the first {self.rows.frame.height} records; {hint}")
+
+    def find(self, slot: str) -> FieldPath | None:
+        """The field of a slot: as configured, else by alias."""
+        if slot in self.configured:
+            value: FieldPath = self.configured[slot]
+            return value
+        return next((self.by_alias[alias] for alias in SLOTS.get(slot, ()) if alias in self.by_alias), None)
+
+    def mostly(self, path: FieldPath, starts: str) -> bool:
+        """Whether most values start like this; a few wrong ones are facts about their rows, not about the layout."""
+        values = fragment(self.rows, path if isinstance(path, str) else path[0], self.json).drop_nulls()
+        return values.is_empty() or 2 * int(values.str.contains(starts).sum()) >= len(values)
+
+    def textual(self, path: FieldPath) -> bool:
+        """Whether most values can be text or messages."""
+        return self.mostly(path, r'^["\[{]')
+
+    def shared(self, *extra: str) -> dict[str, FieldPath]:
+        """Slots every layout may have."""
+        found = {slot: self.find(slot) for slot in (*_SHARED, *extra)}
+        slots = {slot: path for slot, path in found.items() if path is not None}
+        first, tail = (self.by_alias.get(alias) for alias in PROMPT_TAIL)
+        if first is None or tail is None or "prompt" in self.configured or slots.get("prompt") != first:
+            return slots
+        text = r'^["\[{]' if self.rows.cells else '^"'
+        if self.mostly(first, text) and self.mostly(tail, text):
+            slots["prompt"] = [first, tail]
+        return slots
+
+    def sides(self) -> tuple[dict[str, FieldPath], list[str]]:
+        """The fields of the two answers, and what is missing to know them."""
+        given: dict[str, FieldPath] = {slot: self.configured[slot] for slot in ("response_a", "response_b") if slot in self.configured}
+        found = [(self.by_alias[a], self.by_alias[b]) for a, b in SIDES if a in self.by_alias and b in self.by_alias]
+        found = [pair for pair in dict.fromkeys(found) if all(self.textual(side) for side in pair)]
+        if len(given) == 2:
+            return given, []
+        if not found:
+            return given, ["response_a and response_b (two fields such as 'response_a' and 'response_b', 'output_1' and 'output_2')"]
+        if len(found) > 1:
+            return given, [f"one pair of answers (there are several: {'; '.join(f'{a}, {b}' for a, b in found)})"]
+        return {"response_a": found[0][0], "response_b": found[0][1]} | given, []
+
+    def answers(self) -> tuple[dict[str, FieldPath], list[str]]:
+        """Two sides, their models, and the prompt they need when they are plain texts."""
+        sides, lacks = self.sides()
+        slots = self.shared("shown_first") | sides
+        for slot in ("model_a", "model_b"):
+            if slot in self.configured:
+                slots[slot] = self.configured[slot]
+        if "model_a" not in slots and "model_b" not in slots:
+            models = [(self.by_alias[a], self.by_alias[b]) for a, b in MODELS if a in self.by_alias and b in self.by_alias]
+            if models:
+                slots["model_a"], slots["model_b"] = models[0]
+        if not lacks and "prompt" not in slots and self.source.layout is None and not self._spoken(str(sides["response_a"])):
+            lacks.append("prompt (a field such as 'prompt' or 'instruction'; a `layout:` in the config says that there is none)")
+        return slots, lacks
+
+    def _spoken(self, path: str) -> bool:
+        values = fragment(self.rows, path, self.json).drop_nulls()
+        return bool(values.str.contains(r'^[\[{]|^"(\\n|\s)*(Human|Assistant):').any())
+
+    def verdicts(self, field: str) -> pl.Series:
+        """The non-empty verdict texts of a field in the sample."""
+        return self.texts(fragment(self.rows, field, self.json))
+
+    def encoding(self, values: pl.Series, where: str, slots: dict[str, FieldPath]) -> Encoding:
+        """What bare numbers mean in these verdict texts of the field `where`."""
+        return encoding_of(values.to_list(), where, side_names(slots), self.source.outcomes, self.name)
+
+    def texts(self, fragments: pl.Series) -> pl.Series:
+        """The non-empty texts among fragments."""
+        texts = self.json.texts(fragments.to_frame("x"))["x"].drop_nulls()
+        return texts.filter(texts.str.strip_chars() != "")
+
+    def unmapped(self, proposal: Proposal) -> list[str]:
+        """Fields that go to `extra`."""
+        used = used_fields(proposal.slots)
+        return [field for field in self.rows.fields if field not in used]
+
+    def type(self, path: FieldPath) -> str:
+        """The JSON types of a field's values, for messages."""
+        return " or ".join(sorted(_types(fragment(self.rows, path if isinstance(path, str) else path[0], self.json)))) or "nothing"
+
+
+def _types(fragments: pl.Series) -> set[str]:
+    firsts = fragments.drop_nulls().str.slice(0, 1).unique().to_list()
+    return {_TYPES.get(first, "number") for first in firsts}
+
+
+def side_names(slots: Mapping[str, FieldPath]) -> tuple[str, str] | None:
+    """The names of the two answers' fields; they can be verdicts."""
+    a, b = slots.get("response_a"), slots.get("response_b")
+    return (a, b) if isinstance(a, str) and isinstance(b, str) else None
