@@ -60,13 +60,19 @@ class FieldsConfig(_Part):
     vote_judged_at: str | None = Field(default=None, description="Inside a listed vote: when.")
     response: str | None = Field(default=None, description="The rated answer of a row: text, messages or a whole transcript.")
     scores: FieldPath | None = Field(
-        default=None, description="One or several fields with a score each; the field's name is the criterion. Thumbs are scores of 0 and 1."
+        default=None, description="Fields with a score each; a field's name is the criterion. Thumbs are scores of 0 and 1."
     )
-    candidates: FieldPath | None = Field(default=None, description="A list (or object by model) of answers, or several fields with one each.")
+    candidates: FieldPath | None = Field(
+        default=None, description="A list (or object by model) of answers, or several fields with one each."
+    )
     candidate_text: str | None = Field(default=None, description="Inside a candidate: the answer.")
     candidate_model: str | None = Field(default=None, description="Inside a candidate: who wrote it.")
-    candidate_scores: FieldPath | None = Field(default=None, description="Inside a candidate: its scores; or a list beside the candidates.")
-    candidate_rank: str | None = Field(default=None, description="Inside a candidate: its rank, 1 or 0 is best; or a list beside the candidates.")
+    candidate_scores: FieldPath | None = Field(
+        default=None, description="Inside a candidate: its scores; or a list beside the candidates."
+    )
+    candidate_rank: str | None = Field(
+        default=None, description="Inside a candidate: its rank, lowest is best; or a list beside the candidates."
+    )
     candidate_rationale: str | None = Field(default=None, description="Inside a candidate: why it got its score.")
     order: str | None = Field(default=None, description="Candidates best first, by index, name or text; a nested list is a tie.")
     pair_verdicts: str | None = Field(

@@ -83,8 +83,11 @@ def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_pat
         (config(sources=[]), "c: sources: List should have at least 1 item after validation, not 0."),
         (config(sources="raw"), "c: sources: Input should be a valid list (found 'raw')."),
         (source(uri=""), "c: sources.0.uri: String should have at least 1 character (found '')."),
-        (source(layout="listwise"), "c: sources.0.layout: Input should be 'chosen_rejected', 'ab', 'votes', 'ratings' or 'candidates' (found 'listwise')."),
-        (source(outcomes={"1": "c"}), "c: sources.0.outcomes.1: Input should be 'a', 'b', 'tie' or 'both_bad' (found 'c')."),
+        (
+            source(layout="listwise"),
+            "c: sources.0.layout: Input should be 'chosen_rejected', 'ab', 'votes', 'ratings' or 'candidates' (found 'listwise').",
+        ),
+        (source(outcomes={"1": "c"}), "c: sources.0.outcomes.1: Input should be 'a', 'b', 'tie', 'both_bad' or 'none' (found 'c')."),
         (source(max_quarantine_share=2), "c: sources.0.max_quarantine_share: Input should be less than or equal to 1 (found 2)."),
         (config(annotators={"ids": "open"}), "c: annotators.ids: Input should be 'hashed' or 'plain' (found 'open')."),
         (config(rules={"preset": "strict"}), "c: rules.preset: Input should be 'safe' or 'none' (found 'strict')."),
