@@ -27,6 +27,7 @@ _wide = None if sys.stdout.isatty() else 120  # a log is not cut at 80 columns
 out, err = Console(width=_wide), Console(stderr=True)
 ConfigOption = Annotated[Path, typer.Option("--config", help="The dataset's config.")]
 DEFAULT_CONFIG = Path("prefine.yaml")
+INSPECTED_ROWS = 10_000
 SampleOption = Annotated[bool, typer.Option("--sample", help="Ask what `run --limit` published.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")]
 
@@ -38,7 +39,8 @@ def run(
     debug: DebugOption = False,
 ) -> None:
     """Curate a dataset: ingest, merge, score, filter, split and publish a version."""
-    rules.compile_rules(load_config(config).rules)  # a mistake is told before anything starts
+    loaded = load_config(config)
+    rules.compile_rules(loaded.rules, loaded.content)  # a mistake is told before anything starts
     _curate(config, limit)
 
 
@@ -114,38 +116,57 @@ def _a_merged_row(config: Path) -> str:
 @app.command()
 def init(
     uri: Annotated[str, typer.Argument(help="File, folder, glob or fsspec URL.")],
-    config: Annotated[Path, typer.Option("--config", help="The file to write.")] = DEFAULT_CONFIG,
+    output: Annotated[Path, typer.Option("--output", "--config", help="The file to write.")] = DEFAULT_CONFIG,
     debug: DebugOption = False,
 ) -> None:
     """Write a config for the data at URI, from what is found there."""
-    from flows.inspecting import starter_config
+    from flows.inspecting import inspect
+    from flows.starting import starter_config
 
-    if config.exists():
-        raise ConfigError(f"{config}: exists already; it is left as it is. Give another name with --config.")
-    text, notes = starter_config(uri, Path.cwd(), config.resolve().parent)
-    config.write_text(text, encoding="utf-8")
-    for note in notes:
-        err.print(note, markup=False, highlight=False)
-    out.print(f"wrote {config}; next: prefine run {config}", markup=False, highlight=False, soft_wrap=True)
+    if output.exists():
+        raise ConfigError(f"{output}: exists already; it is left as it is. Give another name with --output.")
+    groups = inspect(uri, Path.cwd(), INSPECTED_ROWS)
+    storage.write_bytes(str(output.resolve()), starter_config(uri, Path.cwd(), output.resolve().parent, groups).encode())
+    open_questions = [group for group in groups if group.first.error and not group.completion and not group.texts_of]
+    for group in open_questions:
+        more = f" and {len(group.files) - 1} like it" if len(group.files) > 1 else ""
+        reason = str(group.first.error).split("\n", 1)[0].removeprefix(f"{group.first.name}: ")
+        err.print(f"{group.first.name}{more}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    sources, files = len(load_config(output).sources), sum(len(group.files) for group in groups)
+    out.print(f"wrote {output}: {sources} source(s); {files} file(s) looked at", markup=False, highlight=False, soft_wrap=True)
+    stuck = len(open_questions) == len(groups)
+    out.print("Next, when what the config leaves open is filled in:" if stuck else "Next:", highlight=False)
+    for line in (f"prefine inspect {uri}", f"prefine run {output}"):
+        out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
 def inspect(
     uri: Annotated[str, typer.Argument(help="File, folder, glob or fsspec URL.")],
-    rows: Annotated[int, typer.Option(min=1, help="Rows of each file to try.")] = 1000,
+    rows: Annotated[int, typer.Option(min=0, help="Rows read of each file; 0 reads all.")] = INSPECTED_ROWS,
     config: Annotated[Path | None, typer.Option("--config", help="A config: URI may then be the name of one of its sources.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document with the same facts.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show the layout of each file, why, its first records, and what could not be read."""
-    from flows.inspecting import describe, source_of
+    """Show each file's layout and why, its fields, first records, problems, and the config that reads it."""
+    from flows import inspecting, showing
+    from flows.starting import example_source
 
-    problems = 0
-    source, base = (None, Path.cwd()) if config is None else source_of(uri, config)
-    for text, readable in describe(str(source.uri) if source else uri, base, rows, source):
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
-        problems += not readable
-    if problems:
-        raise ConfigError(f"{problems} file(s) cannot be read as they are; see above.")
+    source, base = (None, Path.cwd()) if config is None else inspecting.source_of(uri, config)
+    where = str(source.uri) if source else uri
+    groups = inspecting.inspect(where, base, rows or None, source)
+    known = source is not None  # a config says already how it is read
+    configs = ["" if known else example_source(group, where, base, alone=len(groups) == 1) for group in groups]
+    if as_json:
+        document = inspecting.document(groups, configs)
+        sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    else:
+        for line in showing.render(groups, configs, out.width):
+            out.print(line, highlight=False, soft_wrap=True)
+    unread = sum(len(group.files) for group in groups if group.first.error is not None)
+    if unread:
+        of = sum(len(group.files) for group in groups)
+        raise PrefineError(f"{unread} of {of} file(s) cannot be read as they are; each is shown with the config that would settle it.")
 
 
 @app.command()

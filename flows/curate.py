@@ -21,19 +21,23 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import progress, steps
+from flows import joining, progress, steps
 from flows.steps import InputFile, Run
 from pipeline import publish, queries, rules, storage
 from pipeline.config import PipelineConfig, load_config
-from pipeline.errors import CheckFailedError, PrefineError, TooManyQuarantinedError
+from pipeline.errors import CheckFailedError, LayoutError, PrefineError, TooManyQuarantinedError
 from pipeline.lease import Lease, hold_lease
+from pipeline.schemas import INPUT
 
 log = logging.getLogger("prefine")
 BYTES_PER_PARTITION = 64 << 20
 MOST_PARTITIONS = 48  # with seven tasks each: a few hundred tasks whatever the size
 MOST_INGEST_TASKS = 64
 GZIP_FACTOR = 4  # text grows by about that when unpacked
-PACKAGES = ("prefine", "polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers", "numpy")
+PACKAGES = (
+    "prefine", "polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers", "numpy", "py3langid",
+    "phonenumbers", "python-stdnum", "detect-secrets",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
     """
     config = load_config(config_path)
     base = str(Path(config_path).resolve().parent)
-    ruleset = rules.compile_rules(config.rules)
+    ruleset = rules.compile_rules(config.rules, config.content)
     files = input_files(config, base, limit)
     root = dataset_root(config, base, limit)
     run_name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
@@ -113,15 +117,20 @@ def input_files(config: PipelineConfig, base: str, limit: int | None) -> list[In
     ours = storage.resolve(config.workspace, base).rstrip("/") + "/"
     for source in config.sources:
         uri = source.uri if source.version is None else queries.judgements_of(storage.resolve(source.version, base))
-        for place, name, size in storage.list_files(str(uri), base):
-            if source.version is None and place.startswith(ours):
-                continue  # `uri: .` means the data, not what earlier runs made of it
-            files.append(InputFile(len(files), source, place, name, size, limit))
+        listed = [  # `uri: .` means the data, not what earlier runs made of it
+            file for file in storage.list_files(str(uri), base) if source.version is not None or not file[0].startswith(ours)
+        ]
+        joined = joining.joined_files(source, base)
+        for place, name, size in joining.main_files(source, listed, joined):
+            files.append(InputFile(len(files), source, place, name, size, limit, joined=joined))
     return files
 
 
 def _partitions(files: list[InputFile]) -> int:
-    size = sum(f.bytes * (GZIP_FACTOR if f.place.endswith((".gz", ".parquet")) else 1) for f in files)
+    packed = (*storage.PACKED_ENDINGS, ".parquet", ".arrow", ".feather")
+    read = {(f.source.name, f.place): (f.name, f.bytes) for f in files}
+    read |= {(f.source.name, one.place): (one.name, one.bytes) for f in files for some in f.joined for one in some}
+    size = sum(stored * (GZIP_FACTOR if name.endswith(packed) else 1) for name, stored in read.values())
     return max(1, min(MOST_PARTITIONS, -(-size // BYTES_PER_PARTITION)))
 
 
@@ -153,13 +162,19 @@ def _result(future: PrefectFuture[Any], done: Callable[[int], None]) -> Any:  # 
 
 def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rule], lease: Lease) -> Outcome:
     stages = _Stages(run)
-    groups = [files[i :: MOST_INGEST_TASKS] for i in range(min(MOST_INGEST_TASKS, len(files)))]
+    with stages.timed("detect layouts", None, "files"):
+        futures = [work.submit(f"detect {name}", steps.detect_layouts, group) for name, group in _grouped(files)]
+        files = sorted((file for future in futures for file in future.result()), key=lambda file: file.index)
+    _stop_at_refused(run.config, files)
     with stages.timed("ingest", None, "rows") as done:
-        names = [f"ingest {g[0].name}" + (f" and {len(g) - 1} more" if len(g) > 1 else "") for g in groups]
-        futures = [work.submit(name, steps.ingest_files, run, group, done) for name, group in zip(names, groups, strict=True)]
-        inputs = [row for future in futures for row in future.result()]
+        futures = [work.submit(f"ingest {name}", steps.ingest_files, run, group, done) for name, group in _grouped(files)]
+        results = [future.result() for future in futures]
+    inputs, asked = ([row for result in results for row in result[part]] for part in (0, 1))
+    if asked:
+        inputs += work.submit("count unused rows", joining.account_joined, asked, run.limit is not None).result()
     inputs.sort(key=lambda row: (row["source"], row["source_uri"]))
     _stop_at_too_many(run.config, inputs)
+    steps.reduce_scales(run, inputs)
     everything = list(range(run.partitions))
     paired = stages.each("pair up", steps.pair_up, everything)
     filled = [p for p, counts in zip(everything, paired, strict=True) if counts["pairs"]]
@@ -195,10 +210,25 @@ def _artifact_key(dataset: str) -> str:
     return "funnel-" + "".join(c if c.isalnum() and c.isascii() else "-" for c in dataset.lower())
 
 
+def _grouped(files: list[InputFile]) -> list[tuple[str, list[InputFile]]]:
+    """The files as a few groups, each with a name for its task."""
+    groups = [files[i :: MOST_INGEST_TASKS] for i in range(min(MOST_INGEST_TASKS, len(files)))]
+    return [(g[0].name + (f" and {len(g) - 1} more" if len(g) > 1 else ""), g) for g in groups]
+
+
+def _stop_at_refused(config: PipelineConfig, files: list[InputFile]) -> None:
+    """Raise when a source has more files without a layout than it may."""
+    for source in config.sources:
+        mine = [file for file in files if file.source.name == source.name]
+        refused = [file.refused for file in mine if file.refused is not None]
+        if len(refused) > source.max_quarantine_share * len(mine):
+            raise LayoutError(refused[0])
+
+
 def _stop_at_too_many(config: PipelineConfig, inputs: list[dict[str, Any]]) -> None:
     """Raise when a source has more unreadable rows, or files, than it may."""
     for source in config.sources:
-        mine = [row for row in inputs if row["source"] == source.name]
+        mine = [row for row in inputs if row["source"] == source.name and row["role"] == "records"]
         bad_files = [row for row in mine if row["unreadable"]]
         if len(bad_files) > source.max_quarantine_share * len(mine):
             first = bad_files[0]
@@ -235,14 +265,17 @@ def _funnel(
     inputs: list[dict[str, Any]], paired: list[dict[str, int]], written: list[dict[str, Any]], ruleset: list[rules.Rule]
 ) -> list[dict[str, Any]]:
     """Records, then pairs, stage by stage; in each line rows_in = kept + dropped."""
-    records, judgements = sum(row["records"] for row in inputs), sum(counts["judgements"] for counts in paired)
-    copies, pairs = sum(counts["copies"] for counts in paired), sum(counts["pairs"] for counts in paired)
+    total = _added_up(paired)
+    records, copies, pairs = total["records"], total["copies"], total["pairs"]
     quarantined = _added_up(row["reasons"] for row in inputs)
     dropped = _added_up(part["reasons"] for part in written)
     lines = [
-        _line("read records", records, records - judgements, quarantined),
-        _line("merge copies (records)", judgements, copies, {"copy": copies} if copies else {}),
+        _line("read records", sum(row["records"] for row in inputs), sum(quarantined.values()), quarantined),
+        _line("merge copies (records)", records, copies, {"copy": copies} if copies else {}),
     ]
+    if total["ratings"]:
+        unused = total["unused"]
+        lines.append(_line("compare ratings (records)", records - copies, unused, {"not_selected": unused} if unused else {}))
     for rule in ruleset:
         count = dropped.get(rule.name, 0)
         if count or rule.is_share:
@@ -279,7 +312,7 @@ def _publish(
     except BaseException:
         writer.abort()
         raise
-    rows_of_inputs = [{key: value for key, value in row.items() if key != "reasons"} for row in inputs]
+    rows_of_inputs = [{key: row[key] for key in INPUT.names} for row in inputs]
     violations = queries.run_checks(storage.join(root, version), rows_of_inputs, counts)
     if violations:
         storage.delete(storage.join(root, version))

@@ -24,7 +24,7 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
     if config is not None:
         try:
             loaded = load_config(config)
-            rules.compile_rules(loaded.rules)
+            rules.compile_rules(loaded.rules, loaded.content)
         except PrefineError as error:
             yield "config", False, str(error)
             return

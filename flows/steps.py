@@ -4,29 +4,36 @@ Nothing here decides about data. Tables travel as files below the run's scratch 
 """
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows import joining
 from pipeline import embed as embedding
-from pipeline import identity, ingest, ledger, pairing, rules, split, storage
-from pipeline.config import EmbedConfig, PipelineConfig, SourceConfig
+from pipeline import identity, ingest, ledger, masking, pairing, rating_pairs, rules, split, storage
+from pipeline.config import EmbedConfig, PipelineConfig, RatingsConfig, SourceConfig
 from pipeline.consensus.majority import majority
-from pipeline.errors import UnreadableFileError
-from pipeline.ingest import published
-from pipeline.schemas import DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE
-from pipeline.signals import degenerate, is_blank, lengths, similarity, text_of, votes
+from pipeline.errors import LayoutError, UnreadableFileError
+from pipeline.ingest import JoinedFile, Joins, published
+from pipeline.schemas import DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING
+from pipeline.signals import degenerate, is_blank, language, lengths, personal, similarity, text_of, votes
 from pipeline.stage import BUCKETS, bucket_of, partition_buckets
 from pipeline.store import Store
 
-ROWS_IN_HAND = 50_000  # ingested judgements held before they are written out
+ROWS_IN_HAND = 50_000  # ingested rows of a table held before they are written out
+BYTES_IN_HAND = 64 << 20  # and their bytes, where rows are long
 TEXTS_AT_ONCE = 4_096  # embedded between two writes to the store: what a killed run loses at most
 EMBEDDINGS = "embeddings"
+# What is kept of identified records until they are numbered.
+IDENTIFIED = [*(name for name in JUDGEMENT.names if name not in ("judgement_id", "is_copy", "derived_from")), "base_id", "vote_layout"]
+RATED = [name for name in RATING.names if name != "is_copy"]
 
 
 @dataclass(frozen=True)
@@ -63,29 +70,110 @@ class InputFile:
     name: str  # as published
     bytes: int
     rows: int | None  # read at most that many
+    layout: str | None = None  # as detected
+    refused: str | None = None  # why no layout could be
+    joined: tuple[tuple[JoinedFile, ...], ...] = ()  # for each `join:` of the source, its files
 
 
-def ingest_files(run: Run, files: list[InputFile], done: Callable[[int], None]) -> list[dict[str, Any]]:
-    """Read files into identified judgements and quarantined rows, cut by partition; returns INPUT rows plus `reasons`."""
-    return [_ingest_file(run, file, done) for file in files]
+def detect_layouts(files: list[InputFile]) -> list[InputFile]:
+    """The files with their layouts, or why they have none. One that cannot be read has neither: ingest will say so."""
+    found: list[InputFile] = []
+    for mine in _by_source(files):
+        with ExitStack() as stack:
+            try:
+                joined = stack.enter_context(ingest.open_joins(mine[0].source, mine[0].joined))
+            except UnreadableFileError:
+                found += mine
+                continue
+            found += [_detect_layout(file, joined) for file in mine]
+    return found
 
 
-def _ingest_file(run: Run, file: InputFile, done: Callable[[int], None]) -> dict[str, Any]:
+def _by_source(files: list[InputFile]) -> list[list[InputFile]]:
+    return [list(some) for _, some in itertools.groupby(files, key=lambda file: file.source.name)]
+
+
+def _detect_layout(file: InputFile, joined: Joins) -> InputFile:
+    if file.source.version is not None:
+        return file
+    try:
+        layout = ingest.detect(file.place, file.name, file.source, joined)
+    except LayoutError as error:
+        return replace(file, refused=str(error))
+    except UnreadableFileError:
+        return file
+    return replace(file, layout=layout.name if layout else None)
+
+
+def ingest_files(
+    run: Run, files: list[InputFile], done: Callable[[int], None]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Read files into identified records and quarantined rows, cut by partition.
+
+    Returns:
+        INPUT rows plus `reasons` (quarantined records by reason) and `scales` (rows of `pipeline.rating_pairs.SCALES`); and
+        what was asked for of the joined files, as `flows.joining.account_joined` takes it.
+    """
+    inputs: list[dict[str, Any]] = []
+    asked: list[dict[str, Any]] = []
+    for mine in _by_source(files):
+        source = mine[0].source
+        with ExitStack() as stack:
+            try:
+                joined = stack.enter_context(ingest.open_joins(source, mine[0].joined))
+            except UnreadableFileError as error:
+                inputs += [_unreadable(run, file, f"{file.name} needs a file that it is joined to. {error}") for file in mine]
+                asked += joining.unread_rows(mine[0].joined, source.name, str(error))
+                continue
+            inputs += [_ingest_file(run, file, joined, done) for file in mine]
+            asked += joining.used_rows(joined, source.name, run.scratch, mine[0].index)
+    return inputs, asked
+
+
+def _about(file: InputFile) -> dict[str, Any]:
+    known = {"source": file.source.name, "source_uri": file.name, "role": "records", "bytes": file.bytes}
+    return {**known, "sha256": None, "unused_rows": None}
+
+
+def _unreadable(run: Run, file: InputFile, why: str) -> dict[str, Any]:
+    """One quarantined row for a whole file."""
+    place = {"source": file.source.name, "source_uri": file.name, "source_row": -1}
+    about_it = {**place, "reason": "unreadable_file", "field": None, "detail": why, "raw": None}
+    row = masking.mask(pl.DataFrame([about_it], schema=ingest.QUARANTINED), run.config.content.mask).drop("_masked")
+    out = _PartitionedOutput(run, file.index)
+    out.add("quarantine", identity.quarantine_ids(row), bucket_of("record_id"))
+    out.flush()
+    nothing = {"layout": None, "rows_counted": None, "rows": 0, "records": 1, "ratings": 0, "quarantined_rows": 0}
+    return {**_about(file), **nothing, "unreadable": row.item(0, "detail"), "reasons": {"unreadable_file": 1}, "scales": []}
+
+
+def _ingest_file(run: Run, file: InputFile, joined: Joins, done: Callable[[int], None]) -> dict[str, Any]:
     if file.source.version is not None:
         return _ingest_version(run, file, done)
-    about = {"source": file.source.name, "source_uri": file.name, "bytes": file.bytes, "sha256": storage.file_sha256(file.place)}
+    about = _about(file)
     out = _PartitionedOutput(run, file.index)
-    rows = records = quarantined_rows = 0
+    rows = records = ratings = quarantined_rows = 0
     reasons: Counter[str] = Counter()
+    scales: list[pl.DataFrame] = []
+    mask = run.config.content.mask
     try:
-        layout = ingest.detect(file.place, file.name, file.source)
-        for batch in ingest.read_records(file.place, file.name, file.source, run.config.criterion, file.rows):
-            identified = identity.identify(batch.judgements, run.config.annotators, run.config.dataset)
-            quarantined = identity.quarantine_ids(batch.quarantined)
-            out.add("raw", identified, bucket_of("prompt_id"))
+        about["sha256"] = storage.file_sha256(file.place)
+        if file.refused is None:
+            batches = ingest.read_records(file.place, file.name, file.source, run.config.criterion, file.rows, joined)
+        else:
+            batches = ingest.read_refused(file.place, file.name, file.source, file.refused, file.rows)
+        for batch in batches:
+            judgements, rated = masking.mask(batch.judgements, mask), masking.mask(batch.ratings, mask)
+            identified = masking.note(identity.identify(judgements, run.config.annotators, run.config.dataset))
+            rated = masking.note(identity.identify_ratings(rated, run.config.annotators, run.config.dataset))
+            quarantined = identity.quarantine_ids(masking.mask(batch.quarantined, mask).drop("_masked"))
+            out.add("raw", identified.select(IDENTIFIED), bucket_of("prompt_id"))
+            out.add("rated", rated.select(RATED), bucket_of("prompt_id"))
             out.add("quarantine", quarantined, bucket_of("record_id"))
+            scales.append(rating_pairs.summarise_scales(rated))
             rows += batch.rows
-            records += identified.height + quarantined.height
+            ratings += rated.height
+            records += identified.height + rated.height + quarantined.height
             quarantined_rows += quarantined.get_column("source_row").n_unique()
             reasons.update(dict(quarantined.group_by("reason").len().iter_rows()))
             done(batch.rows)
@@ -95,24 +183,19 @@ def _ingest_file(run: Run, file: InputFile, done: Callable[[int], None]) -> dict
         raise
     except UnreadableFileError as error:
         out.discard()
-        why = str(error)
-        place = {"source": file.source.name, "source_uri": file.name, "source_row": -1}
-        row = pl.DataFrame([{**place, "reason": "unreadable_file", "field": None, "detail": why, "raw": None}], schema=ingest.QUARANTINED)
-        out = _PartitionedOutput(run, file.index)
-        out.add("quarantine", identity.quarantine_ids(row), bucket_of("record_id"))
-        out.flush()
-        nothing = {"layout": None, "rows_counted": None, "rows": 0, "records": 1, "quarantined_rows": 0}
-        return {**about, **nothing, "unreadable": why, "reasons": {"unreadable_file": 1}}
+        return {**_unreadable(run, file, str(error)), "sha256": about["sha256"]}
     out.flush()
     return {
         **about,
-        "layout": layout.name if layout else None,
+        "layout": file.layout,
         "rows_counted": counted,
         "rows": rows,
         "records": records,
+        "ratings": ratings,
         "quarantined_rows": quarantined_rows,
         "unreadable": None,
         "reasons": dict(reasons),
+        "scales": rating_pairs.join_scales(scales).to_dicts(),
     }
 
 
@@ -122,23 +205,24 @@ def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> d
     out = _PartitionedOutput(run, file.index)
     rows = 0
     for votes_of_published in published.read_votes(file.place, folder, file.source.name, file.name, file.rows):
-        out.add("raw", votes_of_published, bucket_of("prompt_id"))
+        masking.require_masked(votes_of_published, run.config.content.mask, file.name)
+        out.add("raw", votes_of_published.select(IDENTIFIED), bucket_of("prompt_id"))
         rows += votes_of_published.height
         done(votes_of_published.height)
     out.flush()
     counted = published.count_votes(file.place, folder)
     return {
-        "source": file.source.name,
-        "source_uri": file.name,
-        "bytes": file.bytes,
+        **_about(file),
         "sha256": storage.file_sha256(file.place),
         "layout": "version",
         "rows_counted": counted if file.rows is None else min(counted, file.rows),
         "rows": rows,
         "records": rows,
+        "ratings": 0,
         "quarantined_rows": 0,
         "unreadable": None,
         "reasons": {},
+        "scales": [],
     }
 
 
@@ -158,7 +242,8 @@ class _PartitionedOutput:
             return
         partition = pl.lit(self.partition_of).gather(bucket.cast(pl.UInt32))
         self.waiting.setdefault(table, []).append(rows.with_columns(_partition=partition))
-        if sum(frame.height for frame in self.waiting[table]) >= ROWS_IN_HAND:
+        held = self.waiting[table]
+        if sum(frame.height for frame in held) >= ROWS_IN_HAND or sum(frame.estimated_size() for frame in held) >= BYTES_IN_HAND:
             self.flush()
 
     def flush(self) -> None:
@@ -166,7 +251,7 @@ class _PartitionedOutput:
             for (partition,), part in pl.concat(frames).partition_by("_partition", as_dict=True, include_key=False).items():
                 folder = storage.join(self.run.scratch, table, f"{partition:03d}")
                 self.written.append(storage.join(folder, f"{self.index:06d}-{len(self.written):06d}.parquet"))
-                storage.write_table(part, self.written[-1])
+                storage.write_table(part, self.written[-1], compression="none")  # read once and deleted: packing costs more than it saves
         self.waiting = {}
 
     def discard(self) -> None:
@@ -180,17 +265,45 @@ def _read_parts(run: Run, table: str, partition: int) -> pl.DataFrame | None:
     return storage.read_table([storage.join(folder, name) for name in names]) if names else None
 
 
+def reduce_scales(run: Run, inputs: list[dict[str, Any]]) -> None:
+    """The scale of every source's ratings, over all its files."""
+    parts = [pl.DataFrame(row["scales"], schema=rating_pairs.SCALES) for row in inputs]
+    scales = rating_pairs.join_scales(parts)
+    rating_pairs.check_criteria(scales, _ratings_configs(run))
+    storage.write_table(scales, storage.join(run.scratch, "scales.parquet"))
+
+
+def _ratings_configs(run: Run) -> dict[str, RatingsConfig]:
+    return {source.name: source.ratings for source in run.config.sources}
+
+
 def pair_up(run: Run, partition: int) -> dict[str, int]:
-    """Number and merge judgements, then group them into pairs."""
-    raw = _read_parts(run, "raw", partition)
-    if raw is None:
-        return {"judgements": 0, "copies": 0, "pairs": 0, "texts": 0}
-    judged = identity.number_votes(raw)
+    """Number and merge records, derive judgements from ratings, then group all judgements into pairs."""
+    raw, rated = _read_parts(run, "raw", partition), _read_parts(run, "rated", partition)
+    counts = dict.fromkeys(("records", "copies", "ratings", "unused", "pairs", "texts"), 0)
+    if raw is None and rated is None:
+        return counts
+    judged = _empty(JUDGEMENT) if raw is None else identity.number_votes(raw).select(JUDGEMENT.names)
+    counts |= {"records": judged.height, "copies": int(judged.get_column("is_copy").sum())}
+    if rated is not None:
+        ratings = rating_pairs.add_scales(
+            identity.number_ratings(rated), storage.read_table(storage.join(run.scratch, "scales.parquet")), _ratings_configs(run)
+        )
+        derived = rating_pairs.judgements_from_ratings(ratings, _ratings_configs(run), run.config.criterion)
+        # A published version may hold as a stated judgement what its ratings, given again, lead to.
+        again = pl.col("judgement_id").is_in(judged.get_column("judgement_id").unique().implode())
+        votes = identity.identify_derived(derived.judgements).with_columns(is_copy=pl.col("is_copy") | again)
+        judged = pl.concat([judged, votes.select(JUDGEMENT.names)])
+        storage.write_table(ratings, run.place("ratings", partition))
+        storage.write_table(derived.unused, run.place("unused", partition))
+        counts["records"] += ratings.height
+        counts["copies"] += int(ratings.get_column("is_copy").sum())
+        counts |= {"ratings": ratings.height, "unused": derived.unused.height}
     tally = pairing.pair_up(judged)
     storage.write_table(judged, run.place("judged", partition))
     storage.write_table(tally, run.place("tally", partition))
     texts = sum(tally.get_column(name).n_unique() for name in ("prompt_id", "low_id", "high_id"))
-    return {"judgements": judged.height, "copies": int(judged.get_column("is_copy").sum()), "pairs": tally.height, "texts": texts}
+    return counts | {"pairs": tally.height, "texts": texts}
 
 
 @functools.cache
@@ -246,7 +359,15 @@ def add_signals(run: Run, partition: int) -> None:
     pairs = similarity.add_cosines(pairs, index, vectors)
     pairs = degenerate.add_degenerate(votes.add_votes(pairs))
     pairs = degenerate.add_repeats(pairs, storage.read_table(storage.join(run.scratch, "repeats.parquet")))
+    content = run.config.content
+    pairs = language.add_language(pairs) if content.language else _without(pairs, language.COLUMNS)
+    pairs = personal.add_personal(pairs) if content.personal else _without(pairs, personal.COLUMNS)
     storage.write_table(pairs, run.place("pairs-0", partition))
+
+
+def _without(pairs: pl.DataFrame, columns: dict[str, pl.DataType]) -> pl.DataFrame:
+    """Signals that the config switches off."""
+    return pairs.with_columns(pl.lit(None, kind).alias(name) for name, kind in columns.items())
 
 
 def _vectors(run: Run, partition: int) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
@@ -287,25 +408,33 @@ def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
     quarantine = quarantine.sort("record_id", "source", "source_uri", "source_row")
     parts: dict[str, pl.DataFrame] = {"quarantine": quarantine}
     reasons: dict[str, int] = {}
-    if storage.exists(run.place("judged", partition)):
+    judged = _read_scratch(run, "judged", partition, JUDGEMENT).sort(bucket_of("prompt_id"), *_RECORD_ORDER)
+    ratings = _read_scratch(run, "ratings", partition, RATING)
+    ratings = ratings.sort(bucket_of("prompt_id"), "rating_id", *_RECORD_ORDER[1:], maintain_order=True)
+    unused = _read_scratch(run, "unused", partition, rating_pairs.UNUSED)
+    kept = dropped = _empty(DROPPED)
+    if storage.exists(run.place(f"pairs-{rounds}", partition)):
         held_out = storage.read_table(storage.join(run.scratch, "held_out.parquet")).to_series()
         kept = _shape(run, storage.read_table(run.place(f"pairs-{rounds}", partition)), held_out)
         left = _read_parts(run, "left", partition)
         assert left is not None
         dropped = _shape(run, left, held_out)
-        judged = storage.read_table(run.place("judged", partition)).select(JUDGEMENT.names).sort(bucket_of("prompt_id"), *_RECORD_ORDER)
         for name in ("train", "validation", "other"):
             parts[name] = kept.filter(pl.col("part") == name).select(PAIR.names)
         parts["dropped"] = dropped.select(DROPPED.names)
-        parts["judgements"] = judged
-        parts["ledger"] = ledger.write_up(judged, kept, dropped, quarantine)
         reasons = dict(dropped.group_by("reason").len().iter_rows())
-    else:
-        parts["ledger"] = ledger.write_up(_empty(JUDGEMENT), _empty(DROPPED), _empty(DROPPED), quarantine)
-    schemas = {"quarantine": QUARANTINE, "dropped": DROPPED, "judgements": JUDGEMENT, "ledger": LEDGER}
+    parts |= {"judgements": judged, "ratings": ratings}
+    parts["ledger"] = ledger.write_up(judged, ratings, unused, kept, dropped, quarantine)
+    schemas = {"quarantine": QUARANTINE, "dropped": DROPPED, "judgements": JUDGEMENT, "ratings": RATING, "ledger": LEDGER}
     for name, table in parts.items():
         storage.write_table(table, run.place(f"out-{name}", partition), schemas.get(name, PAIR))
     return {"rows": {name: table.height for name, table in parts.items()}, "reasons": reasons}
+
+
+def _read_scratch(run: Run, table: str, partition: int, schema: pa.Schema) -> pl.DataFrame:
+    """A partition's file of one scratch table; no rows where it has none."""
+    place = run.place(table, partition)
+    return storage.read_table(place, schema.names) if storage.exists(place) else _empty(schema)
 
 
 def _empty(schema: pa.Schema) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError
 AnnotatorKind = Literal["human", "judge", "reward_model"]
 LayoutName = Literal["chosen_rejected", "ab", "votes", "ratings", "candidates"]
 Outcome = Literal["a", "b", "tie", "both_bad", "none"]
+SensitiveKind = Literal["secret", "email", "iban", "card", "ip", "phone"]
 
 
 class _Part(BaseModel):
@@ -36,6 +37,7 @@ class FieldsConfig(_Part):
     """Which field of the source holds what.
 
     A value is a field name, a dotted path (`argument_1.text`), or for `prompt` a list of them, joined by a blank line.
+    What lies inside a candidate is named from there (`score`) or in full (`completions.*.score`).
     Every slot is optional: name only what detection gets wrong.
     """
 
@@ -50,7 +52,8 @@ class FieldsConfig(_Part):
     prompt_b: str | None = Field(default=None, description="Prompt of the second answer alone.")
     winner: FieldPath | None = Field(
         default=None,
-        description="The verdict of an A/B row or of a row that is one vote; or three fields that say whether a won, b won, it is a tie.",
+        description="The verdict of an A/B row or of a row that is one vote; or two or three fields that say whether a won, b won, "
+        "it is a tie; or two fields with a score of each answer.",
     )
     votes: FieldPath | None = Field(default=None, description="A list of votes, or several fields with one annotator's vote each.")
     vote_winner: str | None = Field(default=None, description="Inside a listed vote: its verdict.")
@@ -66,14 +69,19 @@ class FieldsConfig(_Part):
         default=None, description="A list (or object by model) of answers, or several fields with one each."
     )
     candidate_text: str | None = Field(default=None, description="Inside a candidate: the answer.")
-    candidate_model: str | None = Field(default=None, description="Inside a candidate: who wrote it.")
+    candidate_model: str | None = Field(
+        default=None, description="Who wrote an answer: inside a candidate, a list beside them, or a field of a rated row."
+    )
     candidate_scores: FieldPath | None = Field(
         default=None, description="Inside a candidate: its scores; or a list beside the candidates."
     )
     candidate_rank: str | None = Field(
         default=None, description="Inside a candidate: its rank, lowest is best; or a list beside the candidates."
     )
-    candidate_rationale: str | None = Field(default=None, description="Inside a candidate: why it got its score.")
+    candidate_rationale: str | None = Field(default=None, description="Why a candidate got its score: inside it, or a list beside them.")
+    prefix: str | None = Field(
+        default=None, description="The part of the answer that all candidates continue: text, or a list of steps, one a line."
+    )
     order: str | None = Field(default=None, description="Candidates best first, by index, name or text; a nested list is a tie.")
     pair_verdicts: str | None = Field(
         default=None, description="A verdict for each two candidates, in the order (1,2) (1,3) ... (2,3) ..."
@@ -83,11 +91,11 @@ class FieldsConfig(_Part):
     model_b: str | None = None
     model_chosen: str | None = None
     model_rejected: str | None = None
-    strength: str | None = Field(default=None, description="Strength of the preference, 0 to 1.")
+    strength: str | None = Field(default=None, description="Strength of the preference: 0 to 1, or words such as 'slightly better'.")
     shown_first: str | None = Field(default=None, description="Which side the annotator saw first.")
     criterion: str | None = None
     context: str | None = Field(default=None, description="Principle, rubric or user the verdict depends on.")
-    rationale: str | None = None
+    rationale: FieldPath | None = Field(default=None, description="Why. A list of fields is joined by a blank line.")
     split: str | None = Field(default=None, description="The source's own split; test and validation never become train.")
     judged_at: str | None = None
 
@@ -134,6 +142,55 @@ class RatingsConfig(_Part):
         return self
 
 
+class JoinConfig(_Part):
+    """Where a source's rows get further fields from: another file, by key or row by row, or their own file's path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+
+    uri: str | None = Field(default=None, min_length=1, description="The joined file: path, glob, folder or fsspec URL.")
+    on: str | list[str] | dict[str, str] | None = Field(
+        default=None,
+        description="The key: a field of both files, several of them, or {field of ours: field of theirs}. Values compare as text.",
+    )
+    by: Literal["row"] | None = Field(default=None, description="row: the first row goes with the first row, and so on; one file each.")
+    path: str | None = Field(
+        default=None,
+        description="Instead of uri: a regular expression searched in the file's path; its named groups become fields.",
+    )
+    prefix: str | None = Field(
+        default=None, alias="as", min_length=1, description="The fields are called `<as>.<name>`; without it by their own names."
+    )
+
+    @property
+    def key_fields(self) -> tuple[list[str], list[str]]:
+        """The key's fields in the source's rows, and in the joined file; none when rows go by their position."""
+        if isinstance(self.on, dict):
+            return list(self.on), list(self.on.values())
+        both = [self.on] if isinstance(self.on, str) else list(self.on or [])
+        return both, both
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "JoinConfig":
+        ways = [name for name in ("on", "by", "path") if getattr(self, name) is not None]
+        if len(ways) != 1 or (self.uri is None) != (ways == ["path"]):
+            given = [name for name in ("uri", *ways) if getattr(self, name) is not None]
+            raise ValueError(f"a join needs uri and on, uri and by, or path alone; has {' and '.join(given) or 'none of them'}")
+        if self.on is not None and not all(self.key_fields[0] + self.key_fields[1] or [""]):
+            raise ValueError("on needs at least one field name")
+        return self
+
+    @model_validator(mode="after")
+    def _pattern_names_fields(self) -> "JoinConfig":
+        if self.path is not None:
+            try:
+                groups = re.compile(self.path).groupindex
+            except re.error as error:
+                raise ValueError(f"path {self.path!r} is not a regular expression: {error}") from None
+            if not groups:
+                raise ValueError(f"path {self.path!r} has no named group; write (?P<field>...) around what becomes a field")
+        return self
+
+
 class SourceConfig(_Part):
     """One source: a file, folder, glob or fsspec URL and what detection cannot know about it, or a published version."""
 
@@ -154,6 +211,9 @@ class SourceConfig(_Part):
     )
     grades: GradesConfig | None = Field(default=None, description="The scale of graded verdicts, where detection cannot know it.")
     ratings: RatingsConfig = Field(default_factory=RatingsConfig)
+    join: list[JoinConfig] = Field(
+        default_factory=list, description="Files whose fields its rows get, in this order; a later one may use what an earlier one brought."
+    )
     annotator_kind: AnnotatorKind = "human"
     max_quarantine_share: float = Field(
         default=0.05, ge=0.0, le=1.0, description="Share of rows (and of files) that may be unreadable before the run stops."
@@ -163,6 +223,8 @@ class SourceConfig(_Part):
     def _one_place(self) -> "SourceConfig":
         if (self.uri is None) == (self.version is None):
             raise ValueError(f"source {self.name!r} needs exactly one of uri and version")
+        if self.join and self.version is not None:
+            raise ValueError(f"source {self.name!r}: a published version is whole; leave `join` out")
         return self
 
     @model_validator(mode="before")
@@ -193,6 +255,19 @@ class EmbedConfig(_Part):
         default="float32", description="Weights and arithmetic. Part of the model fingerprint."
     )
     threads: int | None = Field(default=None, ge=1, description="Encoder threads; the machine's cores when left out.")
+
+
+class ContentConfig(_Part):
+    """Light checks of what the texts hold."""
+
+    language: bool = Field(default=True, description="Language of prompt and answers; some 3,500 texts a second.")
+    personal: bool = Field(default=True, description="Counts of personal data (addresses, numbers) and of secrets (keys, passwords).")
+    mask: list[SensitiveKind] = Field(
+        default_factory=list,
+        description="Kinds that are replaced by a placeholder such as <EMAIL> as files are read, before anything is stored: ids, signals "
+        "and all that is published then speak of the masked text, and texts that differ in nothing else become one. "
+        "Names of fields, models, files and (with `ids: plain`) annotators are not masked.",
+    )
 
 
 class ConsensusConfig(_Part):
@@ -251,6 +326,7 @@ class PipelineConfig(_Part):
     sources: list[SourceConfig] = Field(min_length=1)
     criterion: str = Field(default="overall", min_length=1, description="For sources that do not name one.")
     annotators: AnnotatorsConfig = Field(default_factory=AnnotatorsConfig)
+    content: ContentConfig = Field(default_factory=ContentConfig)
     embed: EmbedConfig = Field(default_factory=EmbedConfig)
     consensus: ConsensusConfig = Field(default_factory=ConsensusConfig)
     rules: RulesConfig = Field(default_factory=RulesConfig)
@@ -268,6 +344,18 @@ class PipelineConfig(_Part):
         return self
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans, true and false alone: `on:` is a key here, and the verdict `no` is text."""
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
 def load_config(path: str | Path) -> PipelineConfig:
     """Read a YAML config.
 
@@ -283,7 +371,7 @@ def load_config(path: str | Path) -> PipelineConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from error
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not valid YAML: {error}") from error
     return parse_config(data, str(file))

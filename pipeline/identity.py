@@ -10,20 +10,11 @@ import os
 import polars as pl
 
 from pipeline.config import AnnotatorsConfig
+from pipeline.normalise import normalised
 from pipeline.stage import UNNAMED
 
 _MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content")
 _SIDES = ("prompt", "response_a", "response_b")
-
-
-# Every role name that sources use for the four that we keep.
-_ROLES = {
-    "human": "user",
-    "prompter": "user",
-    "developer": "system",
-    **dict.fromkeys(("gpt", "bot", "model", "ai", "chatbot"), "assistant"),
-    **dict.fromkeys(("function", "observation", "ipython", "tool_response"), "tool"),
-}
 
 
 def identify(raw: pl.DataFrame, annotators: AnnotatorsConfig, dataset: str) -> pl.DataFrame:
@@ -55,8 +46,7 @@ def identify(raw: pl.DataFrame, annotators: AnnotatorsConfig, dataset: str) -> p
     # Rows without a prompt would all share one bucket; their two answers stand in for it.
     prompt = pl.when(pl.col("prompt").list.len() > 0).then(_canonical("prompt")).otherwise(_fields(pl.lit("none"), low, high))
     rows = rows.with_columns(content_hash(rows.select(prompt).to_series(), "prompt").alias("prompt_id"))
-    pair = _fields(pl.col("prompt_id"), pl.col("tools"), pl.col("criterion"), pl.col("context"), low, high)
-    rows = rows.with_columns(content_hash(rows.select(pair).to_series(), "pair").alias("pair_id"))
+    rows = rows.with_columns(content_hash(rows.select(_pair(low, high)).to_series(), "pair").alias("pair_id"))
     judgement = _fields(
         pl.col("pair_id"),
         _response_named_by("outcome"),
@@ -71,6 +61,72 @@ def identify(raw: pl.DataFrame, annotators: AnnotatorsConfig, dataset: str) -> p
     return rows.with_columns(content_hash(rows.select(judgement).to_series(), "judgement").alias("base_id"))
 
 
+def identify_ratings(raw: pl.DataFrame, annotators: AnnotatorsConfig, dataset: str) -> pl.DataFrame:
+    """Normalise raw ratings and add their ids.
+
+    Args:
+        raw: schema RAW_RATING of `pipeline.ingest`, of any order; all ratings of a source row are in it.
+        annotators: as for judgements.
+        dataset: as for judgements.
+
+    Returns:
+        The rows of `raw` in their order, with messages normalised, `normalised`, prompt_id (a judgement's on the same
+        prompt), response_id, annotator_id, list_id (what a ranked rating was ranked among; null for others), rating_id.
+    """
+    rows = _normalise(_normalise(raw, "prompt"), "response")
+    rows = rows.with_columns(
+        normalised=pl.concat_list("_changed_prompt", "_changed_response").list.drop_nulls(),
+        flags=pl.col("flags").fill_null(pl.lit([], pl.List(pl.String))),
+        response_id=content_hash(rows.select(_canonical("response")).to_series(), "response"),
+        annotator_id=_annotator_ids(rows, annotators, dataset),
+    ).drop("_changed_prompt", "_changed_response")
+    prompt = pl.when(pl.col("prompt").list.len() > 0).then(_canonical("prompt")).otherwise(_fields(pl.lit("none"), pl.col("response_id")))
+    rows = rows.with_columns(prompt_id=content_hash(rows.select(prompt).to_series(), "prompt"))
+    stated = [pl.col("response_id"), (pl.col("score") + 0.0).cast(pl.String)]  # -0 is 0
+    row = ["source", "source_uri", "source_row", "criterion", "annotator_id"]
+    ranked = rows.select(pl.when(pl.col("ranked").fill_null(False)).then(_fields(*stated).sort().str.join("").over(row))).to_series()
+    rows = rows.with_columns(list_id=content_hash(ranked, "list"))
+    about = [pl.col(name) for name in ("prompt_id", "tools", "criterion", "context")]
+    by = [pl.col(name) for name in ("annotator_id", "annotator_kind", "rationale", "list_id")]
+    return rows.with_columns(rating_id=content_hash(rows.select(_fields(*about, *stated, *by)).to_series(), "rating"))
+
+
+def number_ratings(ratings: pl.DataFrame) -> pl.DataFrame:
+    """Add `is_copy` to one bucket's (or more buckets') ratings.
+
+    Args:
+        ratings: rows of `identify_ratings`, all of a bucket's.
+
+    Returns:
+        The rows sorted by rating_id, source, source_uri, source_row; all but the first with one id are copies.
+    """
+    rows = ratings.sort("rating_id", "source", "source_uri", "source_row", "model", "score_min", "score_max", "extra")
+    return rows.with_columns(is_copy=pl.int_range(pl.len()).over("rating_id") > 0)
+
+
+def identify_derived(judgements: pl.DataFrame) -> pl.DataFrame:
+    """Add `pair_id` and `judgement_id` to judgements derived from ratings, and mark those with one id as copies.
+
+    Args:
+        judgements: rows of `pipeline.rating_pairs`, all of a bucket's. The ratings they come from are part of their ids.
+
+    Returns:
+        The rows sorted by judgement_id, votes before the copies that only name more sources and models.
+    """
+    low, high = pl.min_horizontal("response_a_id", "response_b_id"), pl.max_horizontal("response_a_id", "response_b_id")
+    rows = judgements.with_columns(pair_id=content_hash(judgements.select(_pair(low, high)).to_series(), "pair"))
+    derived = _fields(
+        pl.col("pair_id"),
+        _response_named_by("outcome"),
+        pl.col("annotator_id"),
+        pl.col("annotator_kind"),
+        pl.col("derived_from").list.sort().list.join(" "),
+    )
+    rows = rows.with_columns(judgement_id=content_hash(rows.select(derived).to_series(), "derived"))
+    rows = rows.sort("judgement_id", "is_copy", "source", "source_uri", "source_row", "source_split", "model_a", "model_b")
+    return rows.with_columns(is_copy=pl.col("is_copy") | (pl.int_range(pl.len()).over("judgement_id") > 0))
+
+
 def number_votes(judgements: pl.DataFrame) -> pl.DataFrame:
     """Add `judgement_id` and `is_copy` to one bucket's (or more buckets') judgements.
 
@@ -81,7 +137,7 @@ def number_votes(judgements: pl.DataFrame) -> pl.DataFrame:
         judgements: rows of `identify`, all of a bucket's.
 
     Returns:
-        The rows sorted by judgement_id, source, source_uri, source_row.
+        The rows sorted by judgement_id, source, source_uri, source_row; `derived_from` is empty.
     """
     place = ["source", "source_uri", "source_row"]
     # Votes on two equal answers share an id whichever side won, so within one row the verdict orders them.
@@ -91,7 +147,7 @@ def number_votes(judgements: pl.DataFrame) -> pl.DataFrame:
     again = rows.select(pl.when(repeated).then(_fields(pl.col("base_id"), number.cast(pl.String)))).to_series()
     ids = content_hash(again, "judgement").fill_null(rows.get_column("base_id"))
     rows = rows.drop("base_id").with_columns(ids.alias("judgement_id")).sort("judgement_id", *place, "outcome", "shown_first")
-    return rows.with_columns(is_copy=pl.int_range(pl.len()).over("judgement_id") > 0)
+    return rows.with_columns(is_copy=pl.int_range(pl.len()).over("judgement_id") > 0, derived_from=pl.lit([], pl.List(pl.String)))
 
 
 def quarantine_ids(quarantined: pl.DataFrame) -> pl.DataFrame:
@@ -108,10 +164,20 @@ def content_hash(texts: pl.Series, kind: str, key: bytes = b"") -> pl.Series:
     polars, Arrow and DuckDB have no stable 128-bit hash of this family, so this is the one comprehension over rows: about
     a million texts a second, each distinct text once.
     """
-    unique = texts.drop_nulls().unique()
-    prefix = f"{kind}\n".encode()
-    ids = [hashlib.blake2b(prefix + text.encode(), digest_size=16, key=key).hexdigest() for text in unique]
-    return texts.replace_strict(unique, pl.Series(ids, dtype=pl.String), return_dtype=pl.String, default=None)
+    unique = texts.unique(maintain_order=True)
+    start = hashlib.blake2b(f"{kind}\n".encode(), digest_size=16, key=key)
+    # A copy of a started hash costs half of a new one.
+    ids = pl.Series([_finished(start.copy(), text) for text in unique.cast(pl.Binary).to_list()], dtype=pl.String)
+    if len(unique) == len(texts):
+        return ids.alias(texts.name)
+    return texts.replace_strict(unique, ids, return_dtype=pl.String)
+
+
+def _finished(started: "hashlib.blake2b", text: bytes | None) -> str | None:
+    if text is None:
+        return None
+    started.update(text)
+    return started.hexdigest()
 
 
 def _annotator_ids(rows: pl.DataFrame, config: AnnotatorsConfig, dataset: str) -> pl.Series:
@@ -122,6 +188,11 @@ def _annotator_ids(rows: pl.DataFrame, config: AnnotatorsConfig, dataset: str) -
         key = hashlib.blake2b(os.environ.get(config.key_env, dataset).encode(), digest_size=32).digest()
         names = content_hash(names, "annotator", key)
     return names.fill_null(UNNAMED)
+
+
+def _pair(low: pl.Expr, high: pl.Expr) -> pl.Expr:
+    """What a pair's id covers: its prompt, tools, criterion and context, and the ids of its responses in order."""
+    return _fields(pl.col("prompt_id"), pl.col("tools"), pl.col("criterion"), pl.col("context"), low, high)
 
 
 def _response_named_by(column: str) -> pl.Expr:
@@ -142,18 +213,9 @@ def _canonical(messages: str) -> pl.Expr:
 
 def _normalise(rows: pl.DataFrame, side: str) -> pl.DataFrame:
     """Normalise one column of messages; `_changed_<side>` lists what changed."""
-    element = pl.element().struct
-    role = element.field("role").str.to_lowercase().str.strip_chars().replace(_ROLES)
-    steps = {
-        "roles": [role.alias("role")],
-        "unicode": [element.field("content").str.normalize("NFC").alias("content")],
-        "line_ends": [element.field("content").str.replace_all("\r\n?", "\n").alias("content")],
-        "trailing_space": [element.field("content").str.strip_chars_end().alias("content")],
-    }
-    changed = []
-    for name, fields in steps.items():
-        before = rows.get_column(side)
-        rows = rows.with_columns(pl.col(side).list.eval(pl.element().struct.with_fields(*fields)))
-        differs = pl.Series(f"_{name}", rows.get_column(side).ne_missing(before))
-        changed.append(pl.when(differs).then(pl.lit(f"{side}.{name}")))
-    return rows.with_columns(pl.concat_list(changed).list.drop_nulls().alias(f"_changed_{side}"))
+    messages, changed = normalised(rows.get_column(side))
+    rows = rows.with_columns(messages)
+    if not any(one.any() for one in changed.values()):
+        return rows.with_columns(pl.lit([], dtype=pl.List(pl.String)).alias(f"_changed_{side}"))
+    marks = [pl.when(one).then(pl.lit(f"{side}.{name}")) for name, one in changed.items()]
+    return rows.with_columns(pl.concat_list(marks).list.drop_nulls().alias(f"_changed_{side}"))

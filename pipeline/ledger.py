@@ -12,18 +12,31 @@ _NOTHING = {
 }
 
 
-def write_up(judgements: pl.DataFrame, published: pl.DataFrame, dropped: pl.DataFrame, quarantined: pl.DataFrame) -> pl.DataFrame:
+_BEST_FIRST = {"published": 0, "merged": 1, "dropped": 2}
+
+
+def write_up(
+    judgements: pl.DataFrame,
+    ratings: pl.DataFrame,
+    unused: pl.DataFrame,
+    published: pl.DataFrame,
+    dropped: pl.DataFrame,
+    quarantined: pl.DataFrame,
+) -> pl.DataFrame:
     """The ledger of some buckets.
 
     Args:
-        judgements: schema JUDGEMENT.
+        judgements: schema JUDGEMENT. Those derived from ratings are no records: their ratings are.
+        ratings: schema RATING.
+        unused: ratings that fed no judgement: rating_id, detail.
         published: pairs that stay (pair_id).
         dropped: pairs that left: pair_id, stage, reason, score, threshold, detail, witness_pair_id.
         quarantined: schema QUARANTINE.
 
     Returns:
-        Schema LEDGER, one row for every row of `judgements` and `quarantined`, sorted by bucket, record_id and place.
-        A copy is `merged`, with the pair that counts the original as its witness.
+        Schema LEDGER, one row for every stated judgement, rating and quarantined row, sorted by bucket, record_id and place.
+        A copy is `merged`, with the pair that counts the original (if one does) as its witness. A rating that fed several
+        pairs has the best of their fates, and of equal ones that of the least pair_id.
     """
     pair_fates = pl.concat(
         [
@@ -35,8 +48,12 @@ def write_up(judgements: pl.DataFrame, published: pl.DataFrame, dropped: pl.Data
         how="diagonal",
     )
     place = ["source", "source_uri", "source_row"]
-    records = judgements.select(pl.col("judgement_id").alias("record_id"), *place, "pair_id", "is_copy", bucket=bucket_of("prompt_id"))
-    voted = records.filter(~pl.col("is_copy")).join(pair_fates, on="pair_id", how="left")
+    stated = pl.col("derived_from").list.len() == 0
+    told = [*place, "is_copy"]
+    judged = judgements.filter(stated).select("pair_id", *told, record_id="judgement_id", bucket=bucket_of("prompt_id"))
+    fed = _rating_fates(judgements.filter(~stated), unused, pair_fates)
+    rated = ratings.select(*told, record_id="rating_id", bucket=bucket_of("prompt_id")).join(fed, on="record_id", how="left")
+    records = pl.concat([judged.join(pair_fates, on="pair_id", how="left"), rated], how="diagonal_relaxed")
     copies = records.filter("is_copy").with_columns(
         fate=pl.lit("merged"),
         stage=pl.lit("pair_up"),
@@ -55,6 +72,25 @@ def write_up(judgements: pl.DataFrame, published: pl.DataFrame, dropped: pl.Data
         detail=pl.concat_str("field", pl.lit(": "), pl.col("detail").fill_null("")).fill_null(pl.col("detail")),
         bucket=bucket_of("record_id"),
     )
-    rows = pl.concat([voted.drop("is_copy"), copies.drop("is_copy"), unread], how="diagonal_relaxed")
+    rows = pl.concat([records.filter(~pl.col("is_copy")), copies, unread], how="diagonal_relaxed")
     columns = ["record_id", *place, "fate", "stage", "reason", "score", "threshold", "detail", "pair_id", "witness_pair_id"]
     return rows.sort("bucket", "record_id", *place, "fate").select(columns)
+
+
+def _rating_fates(derived: pl.DataFrame, unused: pl.DataFrame, pair_fates: pl.DataFrame) -> pl.DataFrame:
+    """One row a rating: record_id, pair_id and its fate in the best pair that it fed.
+
+    A derived judgement that a published version already holds is a copy of it, and its ratings are merged.
+    """
+    votes = derived.group_by("judgement_id").agg(pl.col("pair_id", "derived_from").first(), again=pl.col("is_copy").all())
+    fed = votes.explode("derived_from", empty_as_null=False).select("pair_id", "again", record_id="derived_from")
+    fates = fed.join(pair_fates, on="pair_id", how="left")
+    merged = {"fate": "merged", "stage": "pair_up", "reason": "derived_before", "score": 1.0, "threshold": 1.0, "detail": None}
+    said = {name: pl.when("again").then(pl.lit(value)).otherwise(name) for name, value in merged.items()}
+    fates = fates.with_columns(**said, witness_pair_id=pl.when("again").then("pair_id").otherwise("witness_pair_id")).drop("again")
+    idle = unused.select(
+        pl.lit("dropped").alias("fate"), pl.lit("pair_up").alias("stage"), pl.lit("not_selected").alias("reason"), "detail",
+        record_id="rating_id",
+    )  # fmt: skip
+    every = pl.concat([fates, idle], how="diagonal_relaxed").with_columns(_rank=pl.col("fate").replace_strict(_BEST_FIRST))
+    return every.sort("record_id", "_rank", "pair_id").unique("record_id", keep="first", maintain_order=True).drop("_rank")

@@ -15,7 +15,8 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
     Returns:
         One row a pair, sorted by prompt_id, pair_id. Sides are ordered by response id, `low` and `high`: votes_low,
         votes_high, votes_tie, n_votes, n_annotators (an unnamed vote counts as one), strength_low and strength_high
-        (sums over the votes for that side; a vote without strength counts 1), models, sources, source_splits, records.
+        (sums over the votes for that side; a vote without strength counts 1), models, sources, source_splits, records
+        (a derived judgement stands for the ratings that it comes from).
     """
     # Two equal answers have no order of their own: the winner's side, or else the lesser model's, is then `low`.
     same_answer = pl.col("response_a_id") == pl.col("response_b_id")
@@ -49,6 +50,7 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
     def strength_of(vote: str) -> pl.Expr:
         return pl.col("strength").cast(pl.Float64).fill_null(1.0).filter(counts & (pl.col("vote") == vote)).sum()
 
+    record = pl.when(pl.col("derived_from").list.len() > 0).then("derived_from").otherwise(pl.concat_list("judgement_id"))
     same = ["criterion", "context", "prompt", "tools", "low", "high", "low_id", "high_id"]
     return rows.group_by("prompt_id", "pair_id", maintain_order=True).agg(
         *(pl.col(name).first() for name in same),
@@ -63,5 +65,5 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         strength_high=strength_of("high"),
         sources=pl.col("source").unique().sort(),
         source_splits=pl.col("source_split").str.to_lowercase().drop_nulls().unique().sort(),
-        records=pl.col("judgement_id").filter(counts).sort(),
+        records=record.filter(counts).list.explode(keep_nulls=False, empty_as_null=False).unique().sort(),
     )

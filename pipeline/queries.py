@@ -328,6 +328,7 @@ class Story:
     version: str
     ledger: list[dict[str, Any]]
     judgements: list[dict[str, Any]]
+    ratings: list[dict[str, Any]]
     pairs: list[dict[str, Any]]  # PAIR or DROPPED rows plus `fate`: published or dropped
     quarantined: list[dict[str, Any]]
 
@@ -350,27 +351,42 @@ def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
     matches = (id_ == asked) | (pc.field("pair_id") == asked) | (pc.field("witness_pair_id") == asked)
     if file and row.isascii() and row.isdigit() and len(row) < 19:
         matches = ((uri == file) | pc.ends_with(uri, f"/{file}")) & (pc.field("source_row") == int(row))
-    ledger = _rows(catalogue.tables["ledger"], matches, ["source", "source_uri", "source_row", "record_id"])
+    place = ["source", "source_uri", "source_row"]
+    asked_for = [row for name in ("pairs", "dropped") for row in _rows(catalogue.tables[name], pc.field("pair_id") == asked, ["pair_id"])]
+    listed = sorted({record for row in asked_for for record in row["records"]})
+    ledger = _rows(catalogue.tables["ledger"], matches | id_.isin(_ids(listed)), [*place, "record_id"])
     records = sorted({r["record_id"] for r in ledger})
-    pair_ids = sorted({p for r in ledger for p in (r["pair_id"], r["witness_pair_id"]) if p} | {asked})
+    derived = _derived_from(catalogue, records)
+    pair_ids = sorted({p for r in ledger for p in (r["pair_id"], r["witness_pair_id"]) if p} | set(derived.values()) | {asked})
     pairs = [
         {**row, "fate": fate}
         for name, fate in (("pairs", "published"), ("dropped", "dropped"))
         for row in _rows(catalogue.tables[name], pc.field("pair_id").isin(_ids(pair_ids)), ["pair_id"])
     ]
     stated = {(r["record_id"], r["source_uri"], r["source_row"]) for r in ledger}
-    judgements = _rows(
-        catalogue.tables["judgements"], pc.field("judgement_id").isin(_ids(records)), ["source", "source_uri", "source_row", "judgement_id"]
-    )
-    judgements = [r for r in judgements if (r["judgement_id"], r["source_uri"], r["source_row"]) in stated]
-    quarantined = _rows(catalogue.tables["quarantine"], id_.isin(_ids(records)), ["source", "source_uri", "source_row", "record_id"])
+    wanted = pc.field("judgement_id").isin(_ids(sorted({*records, *derived})))
+    judgements = _rows(catalogue.tables["judgements"], wanted, [*place, "judgement_id"])
+    judgements = [r for r in judgements if r["judgement_id"] in derived or (r["judgement_id"], r["source_uri"], r["source_row"]) in stated]
+    ratings = _rows(catalogue.tables["ratings"], pc.field("rating_id").isin(_ids(records)), [*place, "rating_id"])
+    ratings = [r for r in ratings if (r["rating_id"], r["source_uri"], r["source_row"]) in stated]
+    quarantined = _rows(catalogue.tables["quarantine"], id_.isin(_ids(records)), [*place, "record_id"])
     quarantined = [r for r in quarantined if (r["record_id"], r["source_uri"], r["source_row"]) in stated]
     if not ledger and not pairs:
         raise NotFoundError(
             f"{dataset_root} {catalogue.version}: nothing is known as {asked!r}. Give a record id, a pair id, or FILE:ROW "
             "(rows count from 0; `prefine query ledger` lists all)."
         )
-    return Story(asked, catalogue.version, ledger, judgements, pairs, quarantined)
+    return Story(asked, catalogue.version, ledger, judgements, ratings, pairs, quarantined)
+
+
+def _derived_from(catalogue: Catalogue, records: list[str]) -> dict[str, str]:
+    """The judgements derived from some of these ratings, and their pairs."""
+    con = _session(catalogue.tables, catalogue.threads, catalogue.memory_limit)
+    try:
+        sql = "select distinct judgement_id, pair_id from judgements where list_has_any(derived_from, ?::varchar[])"
+        return dict(con.execute(sql, [records]).fetchall())
+    finally:
+        con.close()
 
 
 def _ids(values: list[str]) -> pa.StringArray:
@@ -393,10 +409,19 @@ def render_story(story: Story) -> str:
     for r in story.judgements:
         verdict = {"a": "A is better", "b": "B is better", "tie": "tie"}[r["outcome"]] + (" (both bad)" if r["both_bad"] else "")
         lines += ["", f"judgement {r['judgement_id']}{' (a copy)' if r['is_copy'] else ''}", f"  verdict  {verdict}"]
+        lines += [f"  derived  from ratings {', '.join(r['derived_from'])}"] if r["derived_from"] else []
         lines += [f"  by       {r['annotator_kind']} {r['annotator_id']}, criterion {r['criterion']}"]
         lines += [f"  changed  {', '.join(r['normalised']) or 'nothing'} by normalisation"]
         told = ("model_a", "model_b", "strength", "context", "rationale", "extra")
         lines += [f"  {key:<9} {r[key]}" for key in told if r[key] is not None]
+    for r in story.ratings:
+        lines += ["", f"rating {r['rating_id']}{' (a copy)' if r['is_copy'] else ''}"]
+        lines += [f"  score    {_short(r['score'])} on a scale of {_short(r['score_min'])} to {_short(r['score_max'])}"]
+        lines += [f"  by       {r['annotator_kind']} {r['annotator_id']}, criterion {r['criterion']}"]
+        lines += [f"  flags    {', '.join(r['flags'])}"] if r["flags"] else []
+        lines += [f"  changed  {', '.join(r['normalised']) or 'nothing'} by normalisation"]
+        lines += [f"  {key:<9} {r[key]}" for key in ("model", "context", "rationale", "extra") if r[key] is not None]
+        lines += [_messages("response", r["response"])]
     for r in story.pairs:
         lines += ["", f"pair {r['pair_id']} ({r['fate']})"]
         if r["fate"] == "dropped":

@@ -14,6 +14,7 @@ REPORTED_VIEWS = {  # file of sql/views -> heading
     "drop_reasons": "Why pairs were dropped",
     "duplicates": "Copies merged",
     "flags": "Flags",
+    "languages": "Languages of the prompts",
     "length_bias": "Is the longer answer the chosen one?",
     "signal_quantiles": "Signals of the published pairs",
 }
@@ -63,7 +64,7 @@ def _totals(manifest: dict[str, Any]) -> dict[str, int]:
         if part in rows:
             rows[part] += int(file["rows"])
     return {
-        "rows read": sum(int(row["rows"]) for row in manifest["inputs"]),
+        "rows read": sum(int(row["rows"]) for row in manifest["inputs"] if row.get("role") != "joined"),
         "pairs to train on": rows["train"],
         "pairs held out": rows["validation"],
         "other pairs": rows["other"],
@@ -113,7 +114,8 @@ def _text(value: object) -> str:
 
 
 def _input_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("source", "source_uri", "layout", "rows", "records", "quarantined_rows", "unreadable")}
+    told = {name: row[name] for name in ("source", "source_uri", "layout", "rows", "records", "quarantined_rows")}
+    return {**told, "unused_rows": row.get("unused_rows"), "unreadable": row["unreadable"]}
 
 
 def render_card(manifest: dict[str, Any]) -> str:
@@ -137,6 +139,7 @@ def render_card(manifest: dict[str, Any]) -> str:
             "Preference pairs curated by prefine: one row is one comparison of two answers to the same prompt, all votes merged. "
             "`data/` holds what trainers take as it is (`other-*`: pairs without a shared prompt or with tool calls, which a plain "
             "trainer would mangle), `dropped/` the pairs that left with their reasons, `quarantine/` the rows that could not be read, "
+            "`judgements/` and `ratings/` everything that was read (a judgement with `derived_from` follows from those ratings), "
             "`ledger/` what became of every input record.",
             "",
             "## Sources",

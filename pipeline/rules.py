@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from polars.exceptions import PolarsError
 
-from pipeline.config import RuleConfig, RulesConfig
+from pipeline.config import ContentConfig, RuleConfig, RulesConfig
 from pipeline.errors import ConfigError, SchemaError
 from pipeline.schemas import PAIR
 from pipeline.stage import StageResult, split_by_reason
@@ -35,7 +35,9 @@ _POLARS_TYPE: dict[pa.DataType, pl.DataType] = {
 COLUMNS: dict[str, pl.DataType] = {
     field.name: _POLARS_TYPE[field.type]
     for field in PAIR
-    if field.name == "criterion" or (field.type in _POLARS_TYPE and field.type != pa.string() and field.name not in _NOT_YET)
+    if field.name == "criterion"
+    or field.name.endswith("_language")
+    or (field.type in _POLARS_TYPE and field.type != pa.string() and field.name not in _NOT_YET)
 }
 
 # What a drop_if may consist of. A list of what is allowed: nothing else reaches the SQL parser, so no subquery, window, aggregate
@@ -89,11 +91,15 @@ class Cutoff:
     ranked: int
 
 
-def compile_rules(config: RulesConfig) -> list[Rule]:
+def compile_rules(config: RulesConfig, content: ContentConfig | None = None) -> list[Rule]:
     """Check all rules, the preset's first, then the added ones in order.
 
+    Args:
+        config: which rules.
+        content: which signals of content are computed; all when left out.
+
     Raises:
-        ConfigError: a name is taken, a column is unknown, or a condition cannot be read or is not true or false.
+        ConfigError: a name is taken, a column is unknown or switched off, or a condition cannot be read or is not true or false.
     """
     preset = PRESETS[config.preset]
     rules = [_drop_if(name, sql) for name, sql in preset]
@@ -102,6 +108,9 @@ def compile_rules(config: RulesConfig) -> list[Rule]:
             kind = f"a rule of preset {config.preset!r}" if added.name in dict(preset) else "another rule"
             raise ConfigError(f"rules.add: rule {added.name!r} has the name of {kind}; every drop names its rule, so names must differ.")
         rules.append(_compile(added))
+    for rule in rules:
+        for column in rule.columns:
+            _require_computed(rule.name, column, content)
     return rules
 
 
@@ -259,6 +268,15 @@ def _known(name: str, column: str) -> None:
     if column not in COLUMNS:
         near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.0)
         raise ConfigError(f"rule {name!r}: unknown column {column!r}; did you mean {near[0]!r}? Columns: {', '.join(COLUMNS)}.")
+
+
+def _require_computed(name: str, column: str, content: ContentConfig | None) -> None:
+    source = (PAIR.field(column).metadata or {}).get(b"source", b"").decode()
+    key = {"py3langid": "language", "pipeline.sensitive": "personal"}.get(source)
+    if content is not None and key is not None and not getattr(content, key):
+        raise ConfigError(
+            f"rule {name!r}: {column!r} is not computed, because content.{key} is false; set it to true, or leave the rule out."
+        )
 
 
 def _plain_comparison(tokens: list[tuple[str, str]]) -> tuple[str | None, float | None]:

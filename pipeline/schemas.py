@@ -75,32 +75,37 @@ JUDGEMENT = pa.schema(
         _optional("extra", pa.string()),  # JSON of the fields that no adapter mapped
         _required("normalised", STRINGS),  # what normalisation changed, e.g. prompt.line_ends
         _required("is_copy", pa.bool_()),  # another row states the same judgement
+        _required("derived_from", STRINGS),  # rating ids, sorted; empty: the source states the judgement itself
     ]
 )
 
-# One row = one annotator's score of one response on one criterion. No layout of this version yields ratings yet.
+# One row = one annotator's score of one response on one criterion, as one source row states it.
 RATING = pa.schema(
     [
-        _required("rating_id", pa.string()),
+        _required("rating_id", pa.string()),  # hash of content, score and annotator; never of row, file or scale
         _required("prompt_id", pa.string()),
         _required("prompt", MESSAGES),
         _optional("tools", pa.string()),
         _required("response_id", pa.string()),
         _required("response", MESSAGES),
         _optional("model", pa.string()),
-        _required("score", pa.float64()),
-        _required("score_min", pa.float64()),
-        _required("score_max", pa.float64()),
+        _required("score", pa.float64(), unit="points", range="score_min to score_max; higher is better"),
+        _required("score_min", pa.float64(), unit="points", range="configured, stated, or the lowest of the source on this criterion"),
+        _required("score_max", pa.float64(), unit="points", range="likewise, the highest"),
         _required("annotator_id", pa.string()),
         _required("annotator_kind", pa.string()),
         _required("criterion", pa.string()),
         _optional("context", pa.string()),
         _optional("rationale", pa.string()),
+        _optional("list_id", pa.string()),  # the responses it was ranked among, with their ranks; null: the score stands by itself
+        _required("flags", STRINGS),  # what is doubtful about the score, e.g. overall_score_misread; flagged ones are not compared
         _required("source", pa.string()),
         _required("source_uri", pa.string()),
-        _required("source_row", pa.int64()),
+        _required("source_row", pa.int64(), unit="rows", range="0 is the file's first row"),
         _optional("source_split", pa.string()),
-        _optional("extra", pa.string()),
+        _optional("extra", pa.string()),  # JSON of the fields that no adapter mapped
+        _required("normalised", STRINGS),  # what normalisation changed, e.g. response.line_ends
+        _required("is_copy", pa.bool_()),  # another row states the same rating
     ]
 )
 
@@ -172,6 +177,13 @@ SIGNALS = [
     *_per_side("truncated_tail", pa.bool_(), "flag", "ends in a colon", "A-LoL (2023)"),
     *_per_side("role_marker", pa.bool_(), "flag", "a speaker marker inside the text", "pipeline.signals.degenerate"),
     *_per_side("unreadable_share", pa.float64(), "share", "replacement, control and private-use characters, 0 to 1", "pipeline.signals.degenerate"),
+    # languages; null when too short or undecided, and throughout when content.language is false
+    *(_optional(f"{text}_language", pa.string(), unit="ISO 639-1", range="null: too short, or undecided", source="py3langid") for text in ("prompt", *_SIDES)),
+    _optional("language_mismatch", pa.bool_(), unit="flag", range="both answers have a language, and not the same", source="py3langid"),
+    # personal data and secrets, by form; null throughout when content.personal is false
+    *(_optional(f"{text}_personal", pa.int64(), unit="findings", range="0 and up", source="pipeline.sensitive") for text in ("prompt", *_SIDES)),
+    *(_optional(f"{text}_secrets", pa.int64(), unit="findings", range="0 and up", source="pipeline.sensitive") for text in ("prompt", *_SIDES)),
+    _optional("sensitive_kinds", STRINGS, unit="kinds", range="secret, email, iban, card, ip, phone; in prompt or answers", source="pipeline.sensitive"),
 ]
 
 # One row = all judgements, on one criterion, of the same two responses to the same prompt.
@@ -205,7 +217,7 @@ PAIR = pa.schema(
         _required("prompt_cluster_id", pa.string()),
         _required("split", pa.string()),  # train or validation
         _required("sources", STRINGS),
-        _required("records", STRINGS),  # judgement ids, sorted
+        _required("records", STRINGS),  # ids of stated judgements, and of the ratings that others were derived from; sorted
     ]
 )
 
@@ -227,13 +239,16 @@ INPUT = pa.schema(
     [
         _required("source", pa.string()),
         _required("source_uri", pa.string()),
+        _optional("role", pa.string()),  # records, or joined: its rows only complete those of other files; null in old versions
         _optional("layout", pa.string()),
         _required("bytes", pa.int64(), unit="bytes"),
         _optional("sha256", pa.string()),
         _optional("rows_counted", pa.int64(), unit="rows", range="as a second, independent reader counts them"),
         _required("rows", pa.int64(), unit="rows", range="as ingested"),
         _required("records", pa.int64(), unit="records"),
+        _optional("ratings", pa.int64(), unit="records", range="how many of the records are ratings"),
         _required("quarantined_rows", pa.int64(), unit="rows"),
+        _optional("unused_rows", pa.int64(), unit="rows", range="of a joined file: those that no row of the source asked for"),
         _optional("unreadable", pa.string()),  # why the file could not be read to its end
     ]
 )

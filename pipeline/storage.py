@@ -7,13 +7,14 @@ beside and renamed, on object stores put as a whole.
 import hashlib
 import json
 import os
-import re
 import tempfile
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import fsspec
 import polars as pl
@@ -22,7 +23,13 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import ConfigError
+from pipeline.errors import UnreadableFileError
+from pipeline.places import PACKED_ENDINGS as PACKED_ENDINGS
+from pipeline.places import Listing as Listing
+from pipeline.places import list_files as list_files
+from pipeline.places import look as look
+from pipeline.places import resolve as resolve
+from pipeline.places import without_credentials as without_credentials
 from pipeline.schemas import conform
 
 ROW_GROUP_ROWS = 8192  # fixed: the bytes of a shard must not depend on how many partitions made it
@@ -36,13 +43,6 @@ def is_local(place: str) -> bool:
 def join(place: str, *parts: str) -> str:
     """A place below another."""
     return "/".join([place.rstrip("/"), *(part.strip("/") for part in parts)])
-
-
-def resolve(place: str, base: str | Path) -> str:
-    """An absolute place: URLs as they are, paths from `base`."""
-    if "://" in place or place.startswith("memory:"):
-        return place
-    return str((Path(base) / Path(place).expanduser()).resolve())
 
 
 def exists(place: str) -> bool:
@@ -141,12 +141,14 @@ class atomic_output:
             self.beside.unlink(missing_ok=True)
 
 
-def write_table(table: pa.Table | pl.DataFrame, place: str, schema: pa.Schema | None = None) -> int:
+def write_table(
+    table: pa.Table | pl.DataFrame, place: str, schema: pa.Schema | None = None, compression: Literal["zstd", "none"] = "zstd"
+) -> int:
     """Write one Parquet file (checked against `schema` where one is given); returns its rows."""
     arrow = conform(table, schema, place) if schema is not None else table
     arrow = arrow.to_arrow() if isinstance(arrow, pl.DataFrame) else arrow
     with atomic_output(place) as sink:
-        pq.write_table(arrow, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        pq.write_table(arrow, sink, compression=compression, row_group_size=ROW_GROUP_ROWS)
     return int(arrow.num_rows)
 
 
@@ -263,62 +265,19 @@ class _HashingSink:
 
 
 def file_sha256(place: str) -> str:
-    """SHA-256 of a file's stored bytes."""
-    digest = hashlib.sha256()
-    with fsspec.open(place, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-DATA_ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-
-
-def list_files(uri: str, base: str | Path) -> list[tuple[str, str, int]]:
-    """The data files a path, glob, folder or URL names: (absolute place, name as published, bytes), sorted by name.
-
-    The published name is the place relative to `base` where it lies below it, so that the ledger of a project that is
-    moved or cloned stays the same.
+    """SHA-256 of a file's stored bytes; of a member of a zip archive, of those it unpacks to.
 
     Raises:
-        ConfigError: nothing is there.
+        UnreadableFileError: the file may not be read, or the member is broken or needs a password.
     """
-    place = resolve(uri, base)
-    fs, path = url_to_fs(place)
-    fs.invalidate_cache()
-    if any(c in path for c in "*?[") and not fs.exists(path):
-        found = [str(p) for p in fs.glob(path) if fs.isfile(p)]
-    elif fs.isdir(path):
-        found = [str(p) for p in fs.find(path)]
-        found = [p for p in found if p.lower().removesuffix(".gz").endswith(DATA_ENDINGS)]
-    else:
-        found = [path] if fs.exists(path) else []
-    below = len(path.rstrip("/")) if fs.isdir(path) else 0
-    found = [p for p in found if not any(part.startswith(".") for part in p[below:].split("/")[1:])] if below else found
-    if not found:
-        raise ConfigError(f"{uri}: no data files there (looked at {place}; endings read: {', '.join(DATA_ENDINGS)}, each also as .gz).")
-    local = isinstance(fs, LocalFileSystem)
-    files = []
-    for p in sorted(found):
-        full = p if local else str(fs.unstrip_protocol(p))
-        files.append((full, _published_name(full, base) if local else str(without_credentials(full)), int(fs.size(p) or 0)))
-    return files
-
-
-def without_credentials(value: Any) -> Any:
-    """A value with `user:password@` taken out of every URL in it: what is published must not hold secrets."""
-    if isinstance(value, str):
-        return re.sub(r"://[^/@\s]+@", "://", value)
-    if isinstance(value, dict):
-        return {key: without_credentials(item) for key, item in value.items()}
-    return [without_credentials(item) for item in value] if isinstance(value, list) else value
-
-
-def _published_name(path: str, base: str | Path) -> str:
+    digest = hashlib.sha256()
     try:
-        return Path(path).relative_to(Path(base).resolve()).as_posix()
-    except ValueError:
-        return path
+        with fsspec.open(place, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except (PermissionError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise UnreadableFileError(f"{place}: cannot be read: {error}. Get the file again, or take it out of the source's `uri`.") from error
+    return digest.hexdigest()
 
 
 def package_folder(name: str) -> Path:

@@ -4,9 +4,10 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.config import AnnotatorsConfig
-from pipeline.identity import identify, number_votes
-from pipeline.ingest import RAW_JUDGEMENT
+from pipeline.config import AnnotatorsConfig, RatingsConfig
+from pipeline.identity import identify, identify_ratings, number_ratings, number_votes
+from pipeline.ingest import RAW_JUDGEMENT, RAW_RATING
+from pipeline.rating_pairs import add_scales, summarise_scales
 
 _FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content")
 _ROW = {
@@ -44,6 +45,25 @@ def raw(*rows: dict[str, Any]) -> pl.DataFrame:
 def judged(*rows: dict[str, Any]) -> pl.DataFrame:
     """Rows of `row`, identified and numbered, annotator names in plain."""
     return number_votes(identify(raw(*rows), AnnotatorsConfig(ids="plain"), "d"))
+
+
+def rating(response: Any = "x", score: float = 1.0, prompt: Any = "q", **fields: Any) -> dict[str, Any]:
+    """One raw rating; `prompt` and `response` are texts or messages."""
+    said = {"prompt": says("user", prompt), "response": says("assistant", response), "score": score, "ranked": False}
+    common = {name: _ROW[name] for name in ("annotator_kind", "criterion", "source", "source_uri")}
+    return {**dict.fromkeys(RAW_RATING), **common, "source_row": 0, "flags": [], **said, **fields}
+
+
+def raw_ratings(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Rows of `rating` as a table; those that name no `source_row` are told apart by their position."""
+    return pl.DataFrame([{**r, "source_row": r["source_row"] or i} for i, r in enumerate(rows)], schema=RAW_RATING)
+
+
+def rated(*rows: dict[str, Any], **config: Any) -> pl.DataFrame:
+    """Rows of `rating`, identified, numbered and on the scale of their source; annotator names in plain."""
+    found = number_ratings(identify_ratings(raw_ratings(*rows), AnnotatorsConfig(ids="plain"), "d"))
+    configs = dict.fromkeys(found["source"].unique().to_list(), RatingsConfig(**config))
+    return add_scales(found, summarise_scales(found), configs)
 
 
 def swap(given: dict[str, Any]) -> dict[str, Any]:

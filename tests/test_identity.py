@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.config import AnnotatorsConfig
-from pipeline.identity import content_hash, identify, number_votes, quarantine_ids
+from pipeline.identity import content_hash, identify, identify_ratings, number_ratings, number_votes, quarantine_ids
 from pipeline.ingest import QUARANTINED, RAW_JUDGEMENT
 from pipeline.stage import UNNAMED
-from tests.builders import message, raw, row, swap
+from tests.builders import message, rated, rating, raw, raw_ratings, row, swap
 
 PLAIN = AnnotatorsConfig(ids="plain")
 IDS = ["prompt_id", "pair_id", "base_id"]
@@ -294,6 +294,83 @@ def test_judgement_ids_do_not_change_when_sides_swap(rows: list[dict[str, Any]],
 
     columns = ["judgement_id", "source_uri", "source_row", "is_copy"]
     assert_frame_equal(number_votes(identified(*rows)).select(columns), number_votes(identified(*swapped)).select(columns))
+
+
+# Ratings
+
+
+def rating_id(given: dict[str, Any]) -> str:
+    return str(identify_ratings(raw_ratings(given), PLAIN, "d")["rating_id"].item())
+
+
+def test_a_rating_shares_prompt_and_response_ids_with_a_judgement_on_them() -> None:
+    judgement = identified(row("q\r\n", "x", "y"))
+    found = identify_ratings(raw_ratings(rating("x ", prompt="q")), PLAIN, "d")
+
+    assert found["prompt_id"].to_list() == judgement["prompt_id"].to_list()
+    assert found["response_id"].to_list() == judgement["response_a_id"].to_list()
+    assert found["response"].to_list() == [[message("assistant", "x")]]
+    assert found["normalised"].to_list() == [["response.trailing_space"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"response": "y"}, {"score": 2.0}, {"prompt": "r"}, {"tools": "[]"}, {"criterion": "help"}, {"context": "c"}, {"annotator": "w"},
+        {"annotator_kind": "judge"}, {"rationale": "why"}, {"ranked": True},
+    ],
+)  # fmt: skip
+def test_a_rating_of_something_else_or_by_somebody_else_has_another_id(change: dict[str, Any]) -> None:
+    assert rating_id(rating(**change)) != rating_id(rating())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "s2"}, {"source_uri": "g"}, {"source_row": 7}, {"source_split": "test"}, {"model": "m"}, {"extra": "{}"},
+        {"flags": ["f"]}, {"score_min": 0.0, "score_max": 9.0},
+    ],
+)  # fmt: skip
+def test_the_place_model_scale_and_flags_of_a_rating_are_not_part_of_its_id(change: dict[str, Any]) -> None:
+    assert rating_id(rating(**change)) == rating_id(rating())
+
+
+def test_minus_zero_is_zero() -> None:
+    assert rating_id(rating(score=-0.0)) == rating_id(rating(score=0.0))
+
+
+def test_a_later_row_with_the_same_rating_is_a_copy_whichever_came_first() -> None:
+    rows = [rating(source_uri="g"), rating(source_uri="f"), rating(score=2.0)]
+
+    for some in (rows, rows[::-1]):
+        found = number_ratings(identify_ratings(raw_ratings(*some), PLAIN, "d"))
+        assert dict(found.filter(pl.col("score") == 1).select("source_uri", "is_copy").rows()) == {"f": False, "g": True}
+        assert found["is_copy"].sum() == 1
+
+
+def test_a_ranked_rating_is_known_by_the_list_that_it_stands_in() -> None:
+    def ranks(source_row: int, **scores: float) -> list[dict[str, Any]]:
+        return [rating(text, score, ranked=True, source_row=source_row) for text, score in scores.items()]
+
+    found = rated(*ranks(1, x=1, y=0), *ranks(2, y=0, x=1), *ranks(3, x=1, z=0), rating("x", 1, source_row=4))
+
+    lists = dict(found.group_by("source_row").agg(pl.col("list_id").unique()).rows())
+    assert lists[1] == lists[2]
+    assert [len(ids) for ids in lists.values()] == [1] * 4
+    assert lists[4] == [None]
+    assert len({tuple(ids) for ids in lists.values()}) == 3
+    assert sorted(found.filter("is_copy")["source_row"]) == [2, 2]
+
+
+def test_ratings_without_a_prompt_do_not_all_share_one_bucket() -> None:
+    found = identify_ratings(raw_ratings(rating("x", prompt=[]), rating("y", prompt=[]), rating("x", 2, prompt=[])), PLAIN, "d")
+
+    assert found["prompt_id"].n_unique() == 2
+    assert found["prompt_id"][0] == found["prompt_id"][2]
+
+
+def test_no_ratings_are_identified_as_none() -> None:
+    assert rated().height == 0
 
 
 def quarantined(**fields: Any) -> str:

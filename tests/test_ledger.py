@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.identity import quarantine_ids
+from pipeline import ledger as ledgers
+from pipeline.config import RatingsConfig
+from pipeline.identity import identify_derived, quarantine_ids
 from pipeline.ingest import QUARANTINED
-from pipeline.ledger import write_up
-from pipeline.schemas import LEDGER, conform
+from pipeline.rating_pairs import judgements_from_ratings
+from pipeline.schemas import JUDGEMENT, LEDGER, conform
 from pipeline.stage import bucket_of
-from tests.builders import judged, row
+from tests.builders import judged, rated, rating, row
 
 DROPPED = {
     "pair_id": pl.String,
@@ -24,6 +26,12 @@ DROPPED = {
     "witness_pair_id": pl.String,
 }
 WHAT = ["fate", "stage", "reason", "score", "threshold", "detail"]
+
+
+def write_up(judgements: pl.DataFrame, published: pl.DataFrame, dropped: pl.DataFrame, quarantined: pl.DataFrame) -> pl.DataFrame:
+    """The ledger where nothing is rated."""
+    unused = pl.DataFrame(schema={"rating_id": pl.String, "detail": pl.String})
+    return ledgers.write_up(judgements, rated(), unused, published, dropped, quarantined)
 
 
 def gone(*pair_ids: str, **fields: Any) -> pl.DataFrame:
@@ -94,6 +102,78 @@ def test_equal_rows_that_cannot_be_read_have_a_row_each() -> None:
 
 def test_a_ledger_of_nothing_is_empty_and_conforms() -> None:
     assert conform(write_up(judged(), stays(), gone(), broken()), LEDGER, "ledger").num_rows == 0
+
+
+def compared(*rows: dict[str, Any], pairs: Any = "best_vs_worst") -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Ratings, the judgements derived from them, and those that fed none."""
+    ratings = rated(*rows)
+    derived = judgements_from_ratings(ratings, {"src": RatingsConfig(pairs=pairs)}, "overall")
+    return ratings, identify_derived(derived.judgements).select(JUDGEMENT.names), derived.unused
+
+
+def told(ledger: pl.DataFrame, ratings: pl.DataFrame, *columns: str) -> dict[str, tuple[Any, ...]]:
+    """Columns of the ledger by the text of the rated answer."""
+    texts = ratings.unique("rating_id").select(record_id="rating_id", text=pl.col("response").list.first().struct.field("content"))
+    rows = ledger.filter(pl.col("reason") != "copy").join(texts, on="record_id").select("text", *columns)
+    return {text: tuple(values) for text, *values in rows.iter_rows()}
+
+
+def test_a_rating_has_the_best_fate_of_the_pairs_that_it_fed() -> None:
+    ratings, derived, unused = compared(rating("x", 1), rating("y", 2), rating("z", 3), pairs="all")
+    rows = derived.select("response_a", "response_b", "pair_id").rows()
+    pair_of = {frozenset(said[0]["content"] for said in sides): pair for *sides, pair in rows}
+    x_y, x_z, y_z = (pair_of[frozenset(names)] for names in ("xy", "xz", "yz"))
+
+    dropped = pl.concat([gone(x_y, reason="low"), gone(x_z, reason="tie")])
+    ledger = ledgers.write_up(derived, ratings, unused, stays(y_z), dropped, broken())
+
+    first, reason = min((x_y, "low"), (x_z, "tie"))
+    assert told(ledger, ratings, "fate", "reason", "pair_id") == {
+        "x": ("dropped", reason, first),
+        "y": ("published", "published", y_z),
+        "z": ("published", "published", y_z),
+    }
+
+
+def test_a_rating_that_fed_no_pair_is_not_selected_and_says_why() -> None:
+    rows = [rating("x", 1), rating("y", 2), rating("z", 3), rating("alone", 3, "other prompt"), rating("f", 3, flags=["doubtful"])]
+    ratings, derived, unused = compared(*rows)
+
+    ledger = ledgers.write_up(derived, ratings, unused, stays(*derived["pair_id"]), gone(), broken())
+
+    nowhere = ("dropped", "pair_up", "not_selected")
+    assert told(ledger, ratings, "fate", "stage", "reason", "detail", "pair_id") == {
+        "x": ("published", "publish", "published", None, derived["pair_id"][0]),
+        "y": (*nowhere, "in no pair of best_vs_worst with a gap of 0 or at least 0", None),
+        "z": ("published", "publish", "published", None, derived["pair_id"][0]),
+        "alone": (*nowhere, "no other response to compare with", None),
+        "f": (*nowhere, "doubtful", None),
+    }
+    conform(ledger, LEDGER, "ledger")
+
+
+def test_a_copy_of_a_rating_is_merged_and_its_witness_is_the_pair_of_the_original() -> None:
+    ratings, derived, unused = compared(rating("x", 1), rating("z", 3), rating("x", 1), rating("q", 1, "p"), rating("q", 1, "p"))
+    pair = derived["pair_id"][0]
+
+    ledger = ledgers.write_up(derived, ratings, unused, stays(), gone(pair), broken()).filter(pl.col("fate") == "merged")
+
+    assert ledger.select("source_row", "reason", "witness_pair_id").sort("source_row").rows() == [(2, "copy", pair), (4, "copy", None)]
+
+
+def test_ratings_whose_judgement_a_published_version_holds_are_merged_into_it() -> None:
+    ratings, derived, unused = compared(rating("x", 1), rating("z", 3))
+    stated = derived.with_columns(derived_from=pl.lit([], pl.List(pl.String)))
+    judgements = pl.concat([stated, derived.with_columns(is_copy=pl.lit(True))])
+    pair = derived["pair_id"][0]
+
+    ledger = ledgers.write_up(judgements, ratings, unused, stays(pair), gone(), broken()).sort("reason")
+
+    assert ledger.select(*WHAT, "witness_pair_id").rows() == [
+        ("merged", "pair_up", "derived_before", 1.0, 1.0, None, pair),
+        ("merged", "pair_up", "derived_before", 1.0, 1.0, None, pair),
+        ("published", "publish", "published", None, None, None, None),
+    ]
 
 
 @given(

@@ -94,6 +94,16 @@ def test_the_records_of_a_pair_are_its_votes_sorted() -> None:
     assert len(pair["records"]) == pair["n_votes"] == 3
 
 
+def test_a_derived_judgement_is_one_vote_and_stands_for_its_ratings() -> None:
+    votes = judged(row(annotator="v"), row(annotator="w", outcome="b"))
+    derived = votes.head(1).with_columns(judgement_id=pl.lit("derived"), derived_from=pl.lit(["r2", "r1"]))
+
+    (pair,) = pair_up(pl.concat([votes.tail(1), derived])).to_dicts()
+
+    assert pair["n_votes"] == 2
+    assert pair["records"] == sorted([votes["judgement_id"][1], "r1", "r2"])
+
+
 def test_two_equal_answers_count_their_votes_alike_whichever_side_won() -> None:
     def counts(*rows: dict[str, Any]) -> tuple[Any, ...]:
         wanted = "votes_low", "votes_high", "strength_low", "low_models", "high_models"

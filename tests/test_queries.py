@@ -88,6 +88,41 @@ def sample() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def rated(rating_id: str, response: str, score: float, source_row: int, **given: Any) -> dict[str, Any]:
+    place = {"source": "arena", "source_uri": FILE, "source_row": source_row}
+    texts = {"prompt": said("user", "Hi?"), "response": said("assistant", response), "response_id": f"r-{response}"}
+    given = {"annotator_id": "rater", "annotator_kind": "human", "criterion": "help", **given}
+    return row(PARTS["ratings"][1], rating_id=rating_id, score=score, score_min=1.0, score_max=5.0, **texts, **place, **given)
+
+
+def sample_with_ratings() -> dict[str, list[dict[str, Any]]]:
+    """The sample and, instead of its first row, four ratings and a copy: r1 over r2 is pair p1's vote, r1 over r3 dropped."""
+    rows = sample()
+    rows["ratings"] = [
+        rated("r1", "Hello!", 5.0, 0),
+        rated("r2", "No.", 2.0, 0),
+        rated("r3", "Er.", 1.0, 0),
+        rated("r4", "Hm.", 3.0, 0, flags=["overall_score_doubtful"]),
+        rated("r4", "Hm.", 3.0, 1, is_copy=True),
+    ]
+    rows["judgements"][:2] = [
+        judged("d1", "p1", 0, "a", derived_from=["r1", "r2"], strength=0.75),
+        judged("d1", "p1", 0, "a", derived_from=["r1", "r2"], strength=0.75, is_copy=True, model_a="m"),
+        judged("d2", "p4", 0, "a", derived_from=["r1", "r3"], strength=1.0),
+    ]
+    rows["train"][0]["records"] = ["j2", "r1", "r2"]
+    rows["dropped"].append(paired("dropped", "p4", ["r1", "r3"], (1, 0, 0), split="train", stage="rules", reason="low", detail="d"))
+    unused = {"stage": "pair_up", "detail": "overall_score_doubtful"}
+    rows["ledger"][:2] = [
+        fated("r1", 0, "published", "published", pair_id="p1"),
+        fated("r2", 0, "published", "published", pair_id="p1"),
+        fated("r3", 0, "dropped", "low", stage="rules", pair_id="p4"),
+        fated("r4", 0, "dropped", "not_selected", **unused),
+        fated("r4", 1, "merged", "copy", stage="pair_up", score=1.0, threshold=1.0),
+    ]
+    return rows
+
+
 INPUTS = [
     {
         "source": "arena", "source_uri": FILE, "layout": "ab", "bytes": 99, "sha256": "0" * 64,
@@ -165,7 +200,7 @@ def test_a_view_asked_by_its_bare_name_answers_its_question(catalogue: Catalogue
 
 def test_flags_and_quantiles_cover_published_and_dropped_pairs(catalogue: Catalogue) -> None:
     flags = {r["flag"]: (r["published_count"], r["dropped_count"]) for r in catalogue.query("flags;").to_pylist()}
-    assert len(flags) == 18
+    assert len(flags) == 25
     assert {name: n for name, n in flags.items() if n != (0, 0)} == {"conflict": (1, 0), "chosen_injected": (1, 0)}
     quantiles = {r["signal"]: (r["pair_count"], r["lowest"], r["highest"]) for r in catalogue.query("signal_quantiles").to_pylist()}
     assert quantiles["cosine_chosen_rejected"] == (1, 0.25, 0.25)
@@ -307,8 +342,13 @@ def test_the_checks_pass_on_a_version_without_a_manifest(tmp_path: Path) -> None
     assert run_checks(str(tmp_path / "v000001"), INPUTS, COUNTS) == []
 
 
-def changed(part: str, index: int, **given: Any) -> dict[str, list[dict[str, Any]]]:
-    rows = sample()
+def test_the_checks_pass_where_pairs_are_derived_from_ratings(tmp_path: Path) -> None:
+    write(str(tmp_path), sample_with_ratings())
+    assert run_checks(str(tmp_path / "v000001"), [{**INPUTS[0], "records": 9, "ratings": 5}], COUNTS) == []
+
+
+def changed(part: str, index: int, *, of: Any = sample, **given: Any) -> dict[str, list[dict[str, Any]]]:
+    rows = of()
     rows[part][index] = {**rows[part][index], **given}
     return rows
 
@@ -333,9 +373,18 @@ BROKEN: list[tuple[str, dict[str, list[dict[str, Any]]]]] = [
     ("one_fate_per_record", changed("ledger", 1, fate="published", reason="train")),
     ("one_fate_per_record", changed("ledger", 5, fate="dropped")),
     ("one_fate_per_record", changed("ledger", 4, fate="vanished")),
-    ("record_in_one_pair", changed("ledger", 3, pair_id="p1")),
-    ("record_in_one_pair", changed("validation", 0, records=["j1"])),
-    ("record_in_one_pair", changed("ledger", 3, fate="dropped", reason="tie", pair_id="p3")),
+    ("records_match_votes", changed("ledger", 3, pair_id="p1")),
+    ("records_match_votes", changed("validation", 0, records=["j1"])),
+    ("records_match_votes", changed("ledger", 3, fate="dropped", reason="tie", pair_id="p3")),
+    ("records_match_votes", changed("dropped", 1, of=sample_with_ratings, records=["r1", "r2", "r3"])),
+    ("records_match_votes", changed("judgements", 0, of=sample_with_ratings, derived_from=["r1"])),
+    ("records_match_votes", changed("ledger", 1, of=sample_with_ratings, fate="dropped", pair_id="p4")),
+    ("records_conserved", changed("ratings", 0, of=sample_with_ratings)),
+    ("one_fate_per_record", changed("ratings", 0, of=sample_with_ratings, rating_id="r9")),
+    ("one_fate_per_record", changed("judgements", 0, of=sample_with_ratings, derived_from=[])),
+    ("votes_add_up", changed("judgements", 1, of=sample_with_ratings, is_copy=False)),
+    ("drops_are_explained", changed("ledger", 3, of=sample_with_ratings, detail=None)),
+    ("drops_are_explained", changed("ledger", 4, of=sample_with_ratings, record_id="r3")),
     ("chosen_differs_from_rejected", changed("train", 0, rejected_id="ra")),
     ("chosen_differs_from_rejected", changed("train", 0, rejected=said("assistant", "Hello!"))),
     ("no_prompt_cluster_in_two_splits", changed("validation", 0, prompt_cluster_id="cluster-p1")),
@@ -393,6 +442,45 @@ def test_explain_tells_a_pairs_story_with_all_its_records(root: str) -> None:
     story = explain(root, "p1")
     assert [r["source_row"] for r in story.ledger] == [0, 1, 2]
     assert [r["pair_id"] for r in story.pairs] == ["p1"]
+
+
+@pytest.fixture(scope="module")
+def rated_root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = str(tmp_path_factory.mktemp("rated") / "datasets" / "demo")
+    parts: dict[str, Any] = {"inputs": INPUTS, "counts": COUNTS, "config": {"sources": []}, "rules": ["tie"]}
+    parts |= {"packages": {}, "models": {}, "seeds": {}, "timings": {}}
+    finish(place, "v000001", write(place, sample_with_ratings()), parts)
+    return place
+
+
+def test_explain_tells_a_ratings_story_with_every_pair_it_fed(rated_root: str) -> None:
+    story = explain(rated_root, "r1")
+    assert [(r["record_id"], r["fate"]) for r in story.ledger] == [("r1", "published")]
+    assert [(r["response"][0]["content"], r["score"]) for r in story.ratings] == [("Hello!", 5.0)]
+    assert [r["judgement_id"] for r in story.judgements] == ["d1", "d1", "d2"]
+    assert [(r["pair_id"], r["fate"]) for r in story.pairs] == [("p1", "published"), ("p4", "dropped")]
+
+
+def test_explain_tells_a_pairs_story_with_the_ratings_whose_best_fate_is_in_another(rated_root: str) -> None:
+    story = explain(rated_root, "p4")
+    assert [r["record_id"] for r in story.ledger] == ["r1", "r3"]
+    assert [r["rating_id"] for r in story.ratings] == ["r1", "r3"]
+
+
+def test_a_rendered_rating_names_its_score_scale_flags_and_what_was_derived_from_it(rated_root: str) -> None:
+    text = render_story(explain(rated_root, "r1"))
+    assert "score    5 on a scale of 1 to 5" in text
+    assert "derived  from ratings r1, r2" in text
+    assert "response assistant: Hello!" in text
+    unused = render_story(explain(rated_root, "r4"))
+    assert "fate     dropped at pair_up: not_selected" in unused
+    assert "detail   overall_score_doubtful" in unused
+    assert "flags    overall_score_doubtful" in unused
+    assert "(a copy)" in unused
+
+
+def test_the_catalogue_shows_ratings(rated_root: str) -> None:
+    assert open_version(rated_root).query("select count(*) as n from ratings where is_copy")["n"].to_pylist() == [1]
 
 
 @pytest.mark.parametrize("place", [f"{FILE}:4", "arena.jsonl:4"])

@@ -221,6 +221,34 @@ def test_a_glob_gives_the_files_that_match(raw_files: Path) -> None:
     assert names("raw/**/*.parquet", base) == ["raw/deep/c.parquet"]
 
 
+def test_what_lies_beside_the_data_is_left_out_and_named(raw_files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    base = raw_files.parent
+    for name in ("README.md", "LICENSE", "dataset_infos.json", "plot.png", "e.json.xz", "part-0", ".gitattributes"):
+        (raw_files / name).write_bytes(b"1234")
+
+    beside = ["raw/LICENSE", "raw/README.md", "raw/dataset_infos.json", "raw/notes.txt"]
+    with caplog.at_level("INFO"):
+        assert names("raw", base) == ["raw/a.CSV", "raw/b.jsonl", "raw/d.jsonl.gz", "raw/deep/c.parquet", "raw/e.json.xz"]
+    assert storage.look("raw", base).left_out == [*beside, "raw/part-0", "raw/plot.png"]
+    assert "raw: 6 files are no data and left out: raw/LICENSE, raw/README.md" in caplog.text
+
+    assert names("raw/*", base) == ["raw/a.CSV", "raw/b.jsonl", "raw/d.jsonl.gz", "raw/e.json.xz", "raw/part-0"]
+    assert storage.look("raw/*", base).left_out == [*beside, "raw/plot.png"]
+    assert "raw/deep/c.parquet" in names("raw/**", base)
+
+
+@pytest.mark.parametrize("uri", ["raw/notes.txt", "raw/*.txt", "raw/.hidden.json"])
+def test_a_file_that_is_named_is_always_listed(uri: str, raw_files: Path) -> None:
+    assert len(names(uri, raw_files.parent)) == 1
+
+
+def test_a_folder_without_data_says_what_was_left_out(raw_files: Path) -> None:
+    (raw_files / "docs").mkdir()
+    (raw_files / "docs" / "README.md").write_text("x")
+    with pytest.raises(ConfigError, match=r"raw/docs: no data files there \(looked at .*; left out: raw/docs/README\.md; endings"):
+        list_files("raw/docs", raw_files.parent)
+
+
 def test_names_stay_the_same_when_the_project_moves_and_are_absolute_outside_it(raw_files: Path) -> None:
     base = raw_files.parent
     before = names("raw", base)
@@ -236,7 +264,7 @@ def test_names_stay_the_same_when_the_project_moves_and_are_absolute_outside_it(
 def test_a_place_without_data_files_is_a_mistake_in_the_config(uri: str, raw_files: Path) -> None:
     (raw_files.parent / "empty").mkdir()
 
-    message = rf"^{re.escape(uri)}: no data files there \(looked at .*endings read: \.jsonl, .* also as \.gz\)\.$"
+    message = rf"^{re.escape(uri)}: no data files there \(looked at .*endings read: \.jsonl, .* also as \.gz, .* or in a \.zip\)\.$"
     with pytest.raises(ConfigError, match=message):
         list_files(uri, raw_files.parent)
 

@@ -1,46 +1,74 @@
 """Raw files of any supported layout -> judgements and ratings as their sources state them, and what could not be read as one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import polars as pl
 
 from pipeline.config import SourceConfig
 from pipeline.ingest.counting import count_rows
-from pipeline.ingest.detect import ADAPTERS, SAMPLE_ROWS, detect_layout
-from pipeline.ingest.fragments import Json
+from pipeline.ingest.detect import ADAPTERS, detect_layout
+from pipeline.ingest.fragments import Json, in_fragments
+from pipeline.ingest.joined import JoinedFile, JoinedRows
+from pipeline.ingest.joins import Joins, MainFile, open_joins
+from pipeline.ingest.looking import first_records
+from pipeline.ingest.messages import problem
 from pipeline.ingest.readers import read_rows
 from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_JUDGEMENT, RAW_RATING, REASONS, Batch, Layout, Rows
 from pipeline.ingest.slots import Task, batch
 
-__all__ = ["QUARANTINED", "RAW_JUDGEMENT", "RAW_RATING", "REASONS", "Batch", "Layout", "count_rows", "detect", "read_records"]
+__all__ = [
+    "QUARANTINED", "RAW_JUDGEMENT", "RAW_RATING", "REASONS", "Batch", "JoinedFile", "JoinedRows", "Joins", "Layout",
+    "count_rows", "detect", "open_joins", "read_records", "read_refused",
+]  # fmt: skip
+
+_READ_TEXTS = ("chosen_rejected", "ab", "votes")  # layouts whose rows may keep decoded texts
 
 
-def detect(place: str, name: str, source: SourceConfig) -> Layout | None:
+def detect(place: str, name: str, source: SourceConfig, joined: Joins | None = None) -> Layout | None:
     """The layout of a file, from its first records; None when it has none that can be read.
 
     Args:
         place: local path or fsspec URL.
         name: the file as published, for messages.
         source: what the config says about it.
+        joined: what `open_joins` read for the source; needed where it has `join:`.
 
     Raises:
-        LayoutError: no layout fits, or several do.
+        LayoutError: no layout fits, or several do, or the join's key is no field of the file.
         UnreadableFileError: the file is not what its first bytes claim.
     """
     json = Json()
     try:
-        records = (rows for rows in read_rows(place, json) if rows.frame.height)
-        return next((detect_layout(_first(rows, json), json, name, source) for rows in records), None)
+        main, before = _opened(source, joined).main_file(name, json), 0
+        for rows in read_rows(place, json):
+            layout = _settled(rows, before, main, json, name, source)
+            if layout is not None:
+                return layout
+            before += rows.count
+        return None
     finally:
         json.close()
 
 
-def _first(rows: Rows, json: Json) -> Rows:
-    """The records that decide the layout, with the fields that they have."""
-    frame = rows.frame.head(SAMPLE_ROWS)
-    there = set(json.keys(frame["raw"])) if "raw" in frame.columns else set(rows.fields)
-    return Rows(frame, {name: column for name, column in rows.fields.items() if name in there}, rows.broken, rows.cells)
+def _opened(source: SourceConfig, joined: Joins | None) -> Joins:
+    if joined is None and source.join:
+        raise ValueError(f"source {source.name!r} has `join:`; expected what open_joins() read for it")
+    return joined or Joins([], [])
 
 
-def read_records(place: str, name: str, source: SourceConfig, criterion: str, limit: int | None = None) -> Iterator[Batch]:
+def _settled(rows: Rows, before: int, main: MainFile, json: Json, name: str, source: SourceConfig) -> Layout | None:
+    """The layout, from the first records among these rows; None when there are none."""
+    piece = next((piece for piece in main.join(rows, before) if piece.frame.height), None)
+    if piece is None:
+        return None
+    layout = detect_layout(first_records(piece, json), json, name, source)
+    return replace(layout, why="; ".join([layout.why, *main.renamed]))
+
+
+def read_records(
+    place: str, name: str, source: SourceConfig, criterion: str, limit: int | None = None, joined: Joins | None = None
+) -> Iterator[Batch]:
     """A file's judgements, ratings and quarantined rows, batch by batch, in file order.
 
     Args:
@@ -49,27 +77,62 @@ def read_records(place: str, name: str, source: SourceConfig, criterion: str, li
         source: the source it belongs to.
         criterion: for rows that name none.
         limit: at most that many rows of the file; all of them when None.
+        joined: what `open_joins` read for the source; needed where it has `join:`.
 
     Yields:
         Batches. Their `rows` add up to the file's rows; an empty file yields none.
 
     Raises:
-        LayoutError: the file's layout is unknown or ambiguous.
+        LayoutError: the file's layout is unknown or ambiguous, or the join's key is no field of it.
         UnreadableFileError: the file cannot be read to its end; batches before that are void.
     """
     json = Json()
     layout: Layout | None = None
+    left, before = limit, 0
+    try:
+        main = _opened(source, joined).main_file(name, json)
+        for rows in read_rows(place, json, texts=not source.join):
+            if layout is None and rows.frame.height:
+                layout = _settled(rows, before, main, json, name, source)
+            for part in main.join(rows if left is None else rows.head(left), before):
+                if layout is None or layout.name not in _READ_TEXTS:
+                    part = in_fragments(part, json)
+                task = Task(part, layout or Layout("ab", {}, "no record"), json, source, name, criterion)
+                if part.frame.height and layout is not None:
+                    yield ADAPTERS[layout.name].adapt(task)
+                elif part.count:
+                    yield batch(task, RAW_JUDGEMENT.to_frame(), PROBLEM.to_frame())
+            before += rows.count
+            if left is not None:
+                left -= rows.count
+                if left <= 0:
+                    return
+    finally:
+        json.close()
+
+
+def read_refused(place: str, name: str, source: SourceConfig, why: str, limit: int | None = None) -> Iterator[Batch]:
+    """The rows of a file that no layout fits, each quarantined as `unknown_layout`.
+
+    Args:
+        place: as for `read_records`.
+        name: as for `read_records`.
+        source: the source it belongs to.
+        why: the LayoutError's message; its first line says enough about a row.
+        limit: at most that many rows of the file; all of them when None.
+
+    Raises:
+        UnreadableFileError: the file cannot be read to its end; batches before that are void.
+    """
+    detail = why.partition("\n")[0].removeprefix(f"{name}: ")
+    json = Json()
     left = limit
     try:
         for rows in read_rows(place, json):
-            if layout is None and rows.frame.height:
-                layout = detect_layout(_first(rows, json), json, name, source)
             part = rows if left is None else rows.head(left)
-            task = Task(part, layout or Layout("ab", {}, "no record"), json, source, name, criterion)
-            if part.frame.height and layout is not None:
-                yield ADAPTERS[layout.name].adapt(task)
-            elif part.count:
-                yield batch(task, RAW_JUDGEMENT.to_frame(), PROBLEM.to_frame())
+            task = Task(part, Layout("ab", {}, "none"), json, source, name, "")
+            refused = problem(pl.int_range(part.frame.height, eager=True), "unknown_layout", None, detail)
+            yield batch(task, RAW_JUDGEMENT.to_frame(), refused)
             if left is not None:
                 left -= part.count
                 if left <= 0:

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pipeline.ingest.aliases import SLOTS
+from pipeline.ingest.aliases import CHOSEN_PROMPTS, SLOTS
 from pipeline.ingest.records import Batch
 from pipeline.ingest.sample import Proposal, Sample
 from pipeline.ingest.slots import Task, answers, batch, shared_columns
@@ -17,6 +17,7 @@ def propose(sample: Sample) -> Proposal:
             lacks.append(f"{slot} (a field such as {SLOTS[slot][0]!r} or {SLOTS[slot][1]!r})")
         elif not sample.textual(path):
             lacks.append(f"{slot} as text or messages (field {path!r} holds {sample.type(path)})")
+    lacks += sample.prompts(slots, CHOSEN_PROMPTS)
     return Proposal("chosen_rejected", slots, lacks, f"fields {slots.get('chosen')!r} and {slots.get('rejected')!r}")
 
 

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from pipeline.config import LayoutName, SourceConfig
 from pipeline.errors import LayoutError
-from pipeline.ingest import ab, chosen_rejected, votes
+from pipeline.ingest import ab, candidates, chosen_rejected, ratings, votes
 from pipeline.ingest.fragments import Json
 from pipeline.ingest.records import Batch, Layout, Rows
 from pipeline.ingest.sample import Proposal, Sample
@@ -24,16 +24,21 @@ class _Adapter(Protocol):
     def adapt(self) -> Callable[[Task], Batch]: ...
 
 
-ADAPTERS: Final[dict[LayoutName, _Adapter]] = {"chosen_rejected": chosen_rejected, "ab": ab, "votes": votes}
+ADAPTERS: Final[dict[LayoutName, _Adapter]] = {
+    "chosen_rejected": chosen_rejected, "ab": ab, "votes": votes, "ratings": ratings, "candidates": candidates,
+}  # fmt: skip
 
-# Where two layouts fit, the one that says more: votes is ab plus who voted.
-_SAYS_MORE: Final = (("votes", "ab"),)
+# Where two layouts fit, the one that says more: votes is ab plus who voted; several candidates hold two; and a chosen and a
+# rejected answer say what their authors made of the candidates beside them.
+_SAYS_MORE: Final = (("votes", "ab"), ("candidates", "ab"), ("candidates", "votes"), ("chosen_rejected", "candidates"))
 
 # What the config must name at least, per layout.
 _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "chosen_rejected": ("prompt", "chosen", "rejected"),
     "ab": ("prompt", "response_a", "response_b", "winner"),
     "votes": ("prompt", "response_a", "response_b", "votes"),
+    "ratings": ("prompt", "response", "scores"),
+    "candidates": ("prompt", "candidates", "candidate_scores"),
 }
 
 
@@ -58,6 +63,9 @@ def detect_layout(rows: Rows, json: Json, name: str, source: SourceConfig) -> La
     for more, less in _SAYS_MORE:
         if {more, less} <= {one.name for one in fits}:
             fits = [one for one in fits if one.name != less]
+    refusal = next((one.refusal for one in proposals if one.refusal is not None), None)
+    if not fits and refusal is not None:
+        raise LayoutError(refusal)
     if len(fits) != 1:
         raise LayoutError(_unsettled(sample, proposals, fits))
     chosen = fits[0]

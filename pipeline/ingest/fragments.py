@@ -6,19 +6,24 @@ row. Values reach DuckDB only as bound parameters or registered columns.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 
-_NOT_NUMBERS: Final = ["null", "NaN", "Infinity", "-Infinity", "-NaN"]  # DuckDB reads the last four as JSON numbers
+from pipeline.ingest.records import Rows
+
+_NOT_NUMBERS: Final = ["null", "NaN", "Infinity", "-Infinity", "-NaN", "nan", "inf", "-inf"]  # DuckDB reads all as JSON numbers
+_NO_NUMBER: Final = "-?(?:NaN|Infinity)"
+_TOKENS: Final = r'"(?:[^"\\]|\\.)*"|[^"]+'
 
 _KIND: Final = """
-    select id, json_type(case when json_valid(x) then x end) as kind from rows order by id
+    select id, json_type(case when json_valid(x) then x end) as kind from rows
 """
 _KEYS: Final = """
-    select key, min(row(id, place)) as first
+    select key, min(row(id, place)) as first, count(*) > count(distinct id) as doubled
     from (
         select id, unnest(keys) as key, generate_subscripts(keys, 1) as place
         from (select id, json_keys(x) as keys from rows)
@@ -26,11 +31,17 @@ _KEYS: Final = """
     group by key
     order by first
 """
+_DOUBLED: Final = """
+    select id, list_sort(list_distinct(list_filter(keys, lambda key: len(list_filter(keys, lambda other: other = key)) > 1))) as doubled
+    from (select id, json_keys(x) as keys from rows)
+    where len(keys) > len(list_distinct(keys))
+    order by id
+"""
 _EXTRACT: Final = """
-    select id, json_extract(x, ?::varchar[])::varchar[] as parts from rows order by id
+    select id, json_extract(x, ?::varchar[])::varchar[] as parts from rows
 """
 _TEXTS: Final = """
-    select id, json_extract_string(columns(* exclude (id)), '$') from rows order by id
+    select id, json_extract_string(columns(* exclude (id)), '$') from rows
 """
 _QUOTE: Final = """
     select to_json(columns(*))::varchar from rows
@@ -43,8 +54,13 @@ _ELEMENTS: Final = """
 _MEMBERS: Final = """
     select each.key, each.value::varchar as member from rows, json_each(rows.x::json) as each order by each.rowid
 """
+_ENTRIES: Final = """
+    select rows.id, each.key, each.rowid as n, each.value::varchar as element
+    from (select id, x from rows where x[1] = '{') as rows, json_each(rows.x::json) as each
+    order by rows.id, each.rowid
+"""
 _VALID: Final = """
-    select id, json_valid(x) as valid from rows order by id
+    select id, json_valid(x) as valid from rows
 """
 _TURNS: Final = """
     select id, unnest(markers) as role, unnest(texts[2:]) as content, generate_subscripts(markers, 1) - 1 as n
@@ -63,6 +79,7 @@ def connect() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "2GB"})
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set enable_progress_bar = false")
+    connection.execute("set preserve_insertion_order = true")  # statements without `order by` count on it
     return connection
 
 
@@ -77,6 +94,7 @@ class Json:
     def __init__(self) -> None:
         """Open the session."""
         self._session = connect()
+        self._nothing: dict[str, pl.DataFrame] = {}  # what each statement makes of no rows
 
     def close(self) -> None:
         """End the session."""
@@ -93,7 +111,11 @@ class Json:
         return frame
 
     def _over(self, sql: str, fragments: pl.Series, parameters: Sequence[object] = ()) -> pl.DataFrame:
-        return self._select(sql, _numbered(fragments), parameters)
+        if len(fragments):
+            return self._select(sql, _numbered(fragments), parameters)
+        if sql not in self._nothing:
+            self._nothing[sql] = self._select(sql, _numbered(fragments), parameters)
+        return self._nothing[sql]
 
     def kinds(self, texts: pl.Series) -> pl.Series:
         """DuckDB's type name of each JSON text (OBJECT, ARRAY, VARCHAR ...); null where it is not JSON."""
@@ -107,6 +129,14 @@ class Json:
         """All keys of the objects, in order of first appearance."""
         return self._over(_KEYS, objects)["key"].to_list()
 
+    def keys_once(self, objects: pl.Series) -> tuple[list[str], pl.DataFrame]:
+        """All keys as `keys` gives them, and the objects that have one twice: id (position in the series), key (the first such)."""
+        keys = self._over(_KEYS, objects)
+        if not keys["doubled"].any():
+            return keys["key"].to_list(), pl.DataFrame(schema={"id": pl.Int64, "key": pl.String})
+        doubled = self._over(_DOUBLED, objects)
+        return keys["key"].to_list(), doubled.select(pl.col("id").cast(pl.Int64), key=pl.col("doubled").list.first())
+
     def extract(self, fragments: pl.Series, pointers: Sequence[str]) -> list[pl.Series]:
         """For each pointer, the fragments it finds; null where there is nothing or a JSON null."""
         if not pointers:
@@ -117,16 +147,17 @@ class Json:
 
     def texts(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The same columns with each string fragment decoded and every other fragment as it is, to the blank."""
-        if not frame.width:
-            return frame
-        decoded_ = self._select(_TEXTS, frame.with_row_index("id")).drop("id").cast(pl.String)
-        text = [pl.when(pl.col(name).str.starts_with('"')).then(decoded_[name]).otherwise(name).alias(name) for name in frame.columns]
-        return frame.select(text)
+        some = frame.select(one for one in frame if one.null_count() < len(one))
+        if not some.width:
+            return frame.cast(pl.String)
+        decoded_ = self._select(_TEXTS, some.with_row_index("id")).drop("id").cast(pl.String)
+        text = [pl.when(pl.col(name).str.starts_with('"')).then(decoded_[name]).otherwise(name).alias(name) for name in some.columns]
+        return frame.cast(pl.String).with_columns(some.select(text))
 
     def quote(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The same columns as string fragments; null stays null."""
-        if not frame.width:
-            return frame
+        if frame.is_empty():
+            return frame.cast(pl.String)
         quoted = self._select(_QUOTE, frame)
         return quoted.select(without_nulls(quoted[name]) for name in quoted.columns)
 
@@ -145,6 +176,11 @@ class Json:
         frame = self._over(_ELEMENTS, fragments)
         return frame.select(pl.col("id").cast(pl.Int64), pl.col("n").cast(pl.Int64), without_nulls(frame["element"]))
 
+    def entries(self, fragments: pl.Series) -> pl.DataFrame:
+        """The members of object fragments: id (position in the series), n (0-based), key, element (null for a JSON null)."""
+        frame = self._over(_ENTRIES, fragments)
+        return frame.select(pl.col("id", "n").cast(pl.Int64), "key", without_nulls(frame["element"]))
+
     def members(self, one: str) -> pl.DataFrame:
         """The members of one object fragment, in its order: key, member (null for a JSON null)."""
         frame = self._select(_MEMBERS, pl.DataFrame({"x": [one]}))
@@ -154,6 +190,14 @@ class Json:
         r"""The turns of transcripts that start with a marker ``\n\nHuman:`` or ``\n\nAssistant:``: id, n, role, content."""
         frame = self._over(_TURNS, transcripts)
         return frame.select(pl.col("id").cast(pl.Int64), pl.col("n").cast(pl.Int64), "role", "content")
+
+
+def in_fragments(rows: Rows, json: Json) -> Rows:
+    """The same rows with every field as fragments."""
+    if not rows.texts:
+        return rows
+    columns = [rows.fields[name] for name in sorted(rows.texts)]
+    return replace(rows, frame=rows.frame.with_columns(*json.quote(rows.frame.select(columns))), texts=frozenset())
 
 
 def decoded(texts: pl.Series) -> pl.Series:
@@ -176,6 +220,18 @@ def without_nulls(fragments: pl.Series) -> pl.Series:
     name = fragments.name
     frame = fragments.cast(pl.String).to_frame("x")
     return frame.select(pl.when(~pl.col("x").is_in(_NOT_NUMBERS)).then("x"))["x"].alias(name)
+
+
+def finite(fragments: pl.Series) -> pl.Series:
+    """Lists and objects with the numbers in them that are none (NaN, infinities) as JSON nulls, so that the text is JSON to everyone."""
+    x = pl.col("x")
+    frame = fragments.to_frame("x").with_columns(bad=x.str.contains("NaN|Infinity") & x.str.contains(r"^[\[{]"))
+    if not frame["bad"].any():
+        return fragments
+    element = pl.element()
+    said = pl.when(element.str.starts_with('"')).then(element).otherwise(element.str.replace_all(_NO_NUMBER, "null"))
+    fixed = frame.filter("bad").select(x.str.extract_all(_TOKENS).list.eval(said).list.join("")).to_series()
+    return frame["x"].scatter(frame["bad"].arg_true(), fixed).alias(fragments.name)
 
 
 def objects(members: dict[str, pl.Series], height: int) -> pl.Series:

@@ -10,12 +10,14 @@ import polars as pl
 
 from pipeline.ingest.aliases import ROLES
 from pipeline.ingest.fragments import Json, pointer
+from pipeline.ingest.parts import joined_parts
 from pipeline.ingest.records import PROBLEM
 from pipeline.schemas import MESSAGES_PL
 
 _FIELDS: Final = ["role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content"]
 _LONG: Final = pl.Schema({"id": pl.Int64, "n": pl.Int64} | dict.fromkeys(_FIELDS, pl.String))
 _POINTERS: Final = {name: pointer(name) for name in ("role", "from", "content", "value", *_FIELDS[2:])}
+_NO_ELEMENTS: Final = pl.Schema({"id": pl.Int64, "n": pl.Int64} | dict.fromkeys(("element", "kind", *_POINTERS), pl.String))
 _NO_CALLS: Final = ["[]", '""']
 _NO_MESSAGES: Final = pl.lit([], dtype=MESSAGES_PL)
 
@@ -87,6 +89,8 @@ def problem(ids: pl.Series, reason: str, field: str | None, detail: str | pl.Ser
 def _elements(json: Json, frame: pl.DataFrame) -> pl.DataFrame:
     """The elements of lists and the single objects: id, n, element, its kind, and its members as fragments."""
     nested = frame.filter(pl.col("kind").is_in(["[", "{"]))
+    if nested.is_empty():
+        return _NO_ELEMENTS.to_frame()
     listed = json.elements(nested["x"])
     listed = listed.with_columns(id=nested["id"].gather(listed["id"]))
     single = nested.filter(pl.col("kind") == "{").select("id", pl.lit(0, pl.Int64).alias("n"), pl.col("x").alias("element"))
@@ -99,7 +103,10 @@ def _elements(json: Json, frame: pl.DataFrame) -> pl.DataFrame:
 
 def _checked(json: Json, elements: pl.DataFrame, field: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Messages of the conversations without a problem, and one problem for each other one."""
+    if elements.is_empty():
+        return _LONG.to_frame(), PROBLEM.to_frame()
     frame = elements.with_columns(role=pl.coalesce("role", "from"), content=pl.coalesce("content", "value")).drop("from", "value")
+    frame = joined_parts(json, frame)
     role = pl.col("role").str.strip_chars('"').str.strip_chars().str.to_lowercase()
     content_kind = pl.col("content").str.slice(0, 1)
     no_calls = pl.col("tool_calls").is_null() | pl.col("tool_calls").is_in(_NO_CALLS)
@@ -109,7 +116,7 @@ def _checked(json: Json, elements: pl.DataFrame, field: str) -> tuple[pl.DataFra
         (pl.col("role").is_null(), "wrong_type", pl.lit("no role; expected {role, content}")),
         (~pl.col("role").str.starts_with('"'), "wrong_type", pl.lit("the role is not text")),
         (~role.is_in(list(ROLES)), "unknown_role", spelled),
-        (content_kind.is_in(["[", "{"]), "non_text_content", pl.lit("content in parts or as an object; expected text")),
+        (pl.col("refused").is_not_null(), "non_text_content", pl.col("refused") + pl.lit("; expected text parts only")),
         (pl.col("content").is_null() & no_calls, "missing_field", pl.lit("no content")),
         (content_kind != '"', "wrong_type", pl.lit("the content is not text")),
     ]
@@ -133,6 +140,8 @@ def _transcripts(json: Json, texts: pl.DataFrame, bare: pl.Series | None) -> tup
         bare_ids = bare.arg_true().cast(pl.Int64)
         marked = marked | (pl.col("text").str.contains(r"^\s*(?:Human|Assistant):") & pl.col("id").is_in(bare_ids.implode()))
     spoken = texts.filter(marked)
+    if spoken.is_empty():
+        return _LONG.to_frame().select("id", "n", "role", "content"), texts
     turns = json.turns(spoken.select(pl.lit("\n\n") + pl.col("text").str.strip_chars_start())["literal"])
     turns = turns.select(
         pl.Series("id", spoken["id"].gather(turns["id"])), "n", "role", pl.col("content").str.strip_prefix(" ")
@@ -191,6 +200,33 @@ def compare(prompt: Conversations | None, system: pl.Series | None, a: Conversat
         frame = frame.join(_listed(messages).rename({"messages": name}), on="id", how="left", maintain_order="left")
     frame = frame.with_columns(pl.col("prompt", "response_a", "response_b").fill_null(_NO_MESSAGES))
     return Compared(frame, problems.unique("id", keep="first", maintain_order=True))
+
+
+def follow(prompt: Conversations, replies: Conversations, prompt_field: str) -> Conversations:
+    """What each reply says after its own prompt, as one conversation.
+
+    A reply that is a whole conversation is taken as it is when it holds the prompt; otherwise that is a problem.
+
+    Args:
+        prompt: the prompts; an absent one is a problem.
+        replies: the answers.
+        prompt_field: the prompt's name in the source, for problems.
+    """
+    asked = _prompt_messages(prompt)
+    key_p, key_r = _keyed(asked), _keyed(replies.messages)
+    whole = _whole(key_r)
+    strange = whole.join(key_p.select("id").unique(), on="id", how="semi").join(_contains(key_p, key_r), on="id", how="anti")
+    asked = asked.join(whole, on="id", how="anti")
+    before = asked.group_by("id").agg(before=pl.col("n").max() + 1)
+    after = replies.messages.join(before, on="id", how="left", maintain_order="left")
+    after = after.with_columns(n=pl.col("n") + pl.col("before").fill_null(0)).drop("before")
+    problems = [
+        prompt.problems,
+        replies.problems,
+        problem((~prompt.present).arg_true(), "missing_field", prompt_field, "absent or null; expected text or messages"),
+        problem(strange["id"], "prompt_mismatch", prompt_field, "the answer is a whole conversation without this prompt"),
+    ]
+    return Conversations(pl.concat([asked, after]), pl.concat(problems), replies.present)
 
 
 def _prompt_messages(prompt: Conversations) -> pl.DataFrame:

@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
-from pipeline.schemas import JUDGEMENT
+from pipeline.schemas import JUDGEMENT, PAIR
 
 BATCH_ROWS = 20_000
 
@@ -31,9 +31,13 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
         limit: at most that many votes.
 
     Yields:
-        Rows as `pipeline.identity.identify` gives them; `base_id` is the judgement's id, which no second vote shares.
+        Rows as `pipeline.identity.identify` gives them; `base_id` is the judgement's id, which no second vote shares. A vote
+        that was derived from ratings is a vote like any other. `source_split` is the split that the version gave the pair: it
+        may be held out for what its votes do not say, such as a test split of a dropped pair with its prompt.
     """
-    pairs = _published_pairs(version_folder).column("pair_id").combine_chunks()
+    published = _published_pairs(version_folder)
+    pairs = published.column("pair_id").combine_chunks()
+    split = pl.DataFrame(published).rename({"split": "source_split"})
     left = limit
     position = 0
     with fsspec.open(place, "rb") as file:
@@ -41,7 +45,7 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
             table = pa.table(batch).append_column("_row", pa.array(range(position, position + batch.num_rows), pa.int64()))
             position += batch.num_rows
             table = table.filter(pc.and_(pc.is_in(table.column("pair_id"), value_set=pairs), pc.invert(table.column("is_copy"))))
-            rows = pl.DataFrame(pl.from_arrow(table))
+            rows = pl.DataFrame(pl.from_arrow(table)).drop("source_split").join(split, on="pair_id", how="left", maintain_order="left")
             rows = rows if left is None else rows.head(left)
             if rows.height:
                 yield rows.with_columns(
@@ -67,10 +71,10 @@ def count_votes(place: str, version_folder: str) -> int:
 
 
 def _published_pairs(version_folder: str) -> pa.Table:
-    """The pair ids of data/, which has no file at all when nothing was published."""
+    """The pairs of data/ (pair_id, split), which has no file at all when nothing was published."""
     fs, path = url_to_fs(f"{version_folder}/data")
-    schema = pa.schema([JUDGEMENT.field("pair_id")])
+    schema = pa.schema([PAIR.field("pair_id"), PAIR.field("split")])
     if not fs.exists(path):
         return schema.empty_table()
-    pairs: pa.Table = ds.dataset(path, filesystem=fs, format="parquet").to_table(columns=["pair_id"])
+    pairs: pa.Table = ds.dataset(path, filesystem=fs, format="parquet").to_table(columns=schema.names)
     return pairs

@@ -1,30 +1,37 @@
 """Any supported file -> batches of rows as JSON fragments, streaming, in file order."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any, Final, Literal
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.ipc
 import pyarrow.parquet
 
 from pipeline.errors import LayoutError, UnreadableFileError
-from pipeline.ingest.fragments import Json, connect, decoded, pointer
+from pipeline.ingest.elements import FIRST_BYTES, read_elements
+from pipeline.ingest.fragments import Json, decoded, finite, in_fragments, pointer
+from pipeline.ingest.plain import plain_fields
 from pipeline.ingest.records import BROKEN, RAW_CHARACTERS, Rows
-from pipeline.ingest.sources import BLANK, BOM, OneFile, delimiter, is_gzip, open_plain, open_raw, seekable, sniff, unreadable
+from pipeline.ingest.sources import ARROW, BLANK, BOM, delimiter, open_plain, open_raw, seekable, skip, sniff, unreadable
+from pipeline.ingest.wrapped import rows_member
 
 BATCH_ROWS: Final = 20_000
-BATCH_BYTES: Final = 8 << 20
+BATCH_BYTES: Final = 16 << 20
 _LONGEST_LINE: Final = 256 << 20
 _MOST_FIELDS: Final = 2_000
 
 
-def read_rows(place: str, json: Json) -> Iterator[Rows]:
-    """The rows of a file, in batches of at most 20,000 rows or about 8 MB of text.
+def read_rows(place: str, json: Json, *, texts: bool = False) -> Iterator[Rows]:
+    """The rows of a file, in batches of at most 20,000 rows or about 16 MB of text.
 
     Args:
-        place: local path or fsspec URL of jsonl, json, csv, tsv or parquet, plain or gzip.
+        place: local path or fsspec URL of jsonl, json, csv, tsv, parquet or arrow, plain or compressed.
         json: the session of this reader.
+        texts: leave fields that are texts decoded where they came decoded (`Rows.texts`), which saves turning them twice.
 
     Yields:
         Rows with `source_row` counting from 0: physical lines of JSON lines, elements of an array, data rows of a table.
@@ -33,18 +40,25 @@ def read_rows(place: str, json: Json) -> Iterator[Rows]:
         UnreadableFileError: the file breaks off or is not what its first bytes claim; batches before that are void.
         LayoutError: a table's header names a column twice.
     """
+    for rows in _read(place, json):
+        yield rows if texts else in_fragments(rows, json)
+
+
+def _read(place: str, json: Json) -> Iterator[Rows]:
     kind = sniff(place)
     with unreadable(place):
         if kind == "lines":
             yield from _lines(place, json)
         elif kind == "array":
-            yield from _array(place, json)
-        elif kind == "columns":
-            yield from _columns(place, json)
+            yield from _elements(place, json)
+        elif kind == "object":
+            yield from _object(place, json)
         elif kind == "table":
             yield from _table(place, json)
         elif kind == "parquet":
             yield from _parquet(place, json)
+        elif kind in {"arrow", "arrow_stream"}:
+            yield from _arrow(place, kind == "arrow", json)
 
 
 def _lines(place: str, json: Json) -> Iterator[Rows]:
@@ -59,7 +73,7 @@ def _lines(place: str, json: Json) -> Iterator[Rows]:
 
 def _blocks_of_lines(file: IO[bytes], place: str) -> Iterator[list[bytes]]:
     waiting: list[bytes] = []
-    block = file.read(BATCH_BYTES).removeprefix(BOM)
+    block = file.read(min(BATCH_BYTES, FIRST_BYTES)).removeprefix(BOM)
     while block:
         following = file.read(BATCH_BYTES)
         done, newline, rest = block.rpartition(b"\n") if following else (block, b"\n", b"")
@@ -73,19 +87,28 @@ def _blocks_of_lines(file: IO[bytes], place: str) -> Iterator[list[bytes]]:
 
 
 def _rows_of_lines(lines: list[bytes], number: int, place: str, json: Json) -> Rows:
-    stored = pl.Series("line", lines, dtype=pl.Binary)
+    frame, undecodable = _texts(pl.Series("line", lines, dtype=pl.Binary), number, BLANK.decode())
+    return _rows_of_objects(frame.filter(pl.col("raw") != ""), place, json, undecodable)
+
+
+def _texts(stored: pl.Series, number: int, blank: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Bytes as text: `source_row` (from `number` on) and `raw`; and those that are none."""
     frame = pl.DataFrame({"line": stored, "raw": decoded(stored)}).with_columns(
-        pl.col("raw").str.strip_chars(BLANK.decode()), source_row=pl.int_range(number, number + len(lines), dtype=pl.Int64)
+        pl.col("raw").str.strip_chars(blank), source_row=pl.int_range(number, number + len(stored), dtype=pl.Int64)
     )
     broken = frame.filter(pl.col("raw").is_null())
     texts = pl.Series([line.decode(errors="replace")[:RAW_CHARACTERS] for line in broken["line"].to_list()], dtype=pl.String)
     undecodable = _broken(broken["source_row"], "invalid_utf8", "bytes that are not UTF-8; expected UTF-8 text", texts)
-    frame = frame.filter(pl.col("raw") != "").select("source_row", "raw")
-    return _rows_of_objects(frame, place, json, undecodable)
+    return frame.filter(pl.col("raw").is_not_null()).select("source_row", "raw"), undecodable
 
 
 def _rows_of_objects(frame: pl.DataFrame, place: str, json: Json, broken: pl.DataFrame) -> Rows:
-    """Split `raw` (JSON text) into one fragment column per key."""
+    """Split `raw` (JSON text) into one column per key."""
+    plain = plain_fields(frame["raw"])
+    if plain is not None:
+        fields = {name: f"f{i}" for i, name in enumerate(plain)}
+        columns = {fields[name]: column for name, (column, _) in plain.items()}
+        return Rows(frame.with_columns(**columns), fields, broken, texts=frozenset(name for name, (_, text) in plain.items() if text))
     kinds = json.kinds(frame["raw"])
     bad = frame.filter(kinds.is_null())
     other = frame.with_columns(kind=kinds).filter(pl.col("kind").is_not_null() & (pl.col("kind") != "OBJECT"))
@@ -94,14 +117,18 @@ def _rows_of_objects(frame: pl.DataFrame, place: str, json: Json, broken: pl.Dat
         [
             broken,
             _broken(bad["source_row"], "unparsable_row", "not valid JSON; expected one JSON object", bad["raw"]),
-            _broken(other["source_row"], "not_an_object", "JSON, but not an object; expected {\"field\": ...}", other["raw"]),
+            _broken(other["source_row"], "not_an_object", 'JSON, but not an object; expected {"field": ...}', other["raw"]),
         ]
     )
-    names = json.keys(frame["raw"])
+    names, doubled = json.keys_once(frame["raw"])
+    if doubled.height:
+        twice = frame[doubled["id"].to_list()]
+        broken.extend(_broken(twice["source_row"], "duplicate_field", "twice in one object; expected once", twice["raw"], doubled["key"]))
+        frame = frame.filter(~pl.int_range(frame.height, eager=True).is_in(doubled["id"].implode()))
     _check_width(names, place)
-    columns = json.extract(frame["raw"], [pointer(name) for name in names])
+    parts = [finite(column) for column in json.extract(frame["raw"], [pointer(name) for name in names])]
     fields = {name: f"f{i}" for i, name in enumerate(names)}
-    return Rows(frame.with_columns(**{f"f{i}": column for i, column in enumerate(columns)}), fields, broken)
+    return Rows(frame.with_columns(**{f"f{i}": column for i, column in enumerate(parts)}), fields, broken)
 
 
 def _check_width(names: list[str], place: str) -> None:
@@ -112,12 +139,18 @@ def _check_width(names: list[str], place: str) -> None:
         )
 
 
-def _broken(numbers: pl.Series, reason: str, detail: str, raw: pl.Series | None) -> pl.DataFrame:
+def _check_twice(names: list[str], place: str) -> None:
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice:
+        raise LayoutError(f"{place}: the header names {twice[0]!r} twice; expected different names. Rename one in the file.")
+
+
+def _broken(numbers: pl.Series, reason: str, detail: str, raw: pl.Series | None, field: pl.Series | None = None) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "source_row": numbers,
             "reason": pl.repeat(reason, len(numbers), dtype=pl.String, eager=True),
-            "field": pl.repeat(None, len(numbers), dtype=pl.String, eager=True),
+            "field": field if field is not None else pl.repeat(None, len(numbers), dtype=pl.String, eager=True),
             "detail": pl.repeat(detail, len(numbers), dtype=pl.String, eager=True),
             "raw": raw.str.slice(0, RAW_CHARACTERS) if raw is not None else pl.repeat(None, len(numbers), dtype=pl.String, eager=True),
         },
@@ -125,38 +158,25 @@ def _broken(numbers: pl.Series, reason: str, detail: str, raw: pl.Series | None)
     )
 
 
-_ARRAY_SQL: Final = """
-    select json::varchar as raw
-    from read_json_objects('source://file', format = 'array', maximum_object_size = 67108864, compression = 'uncompressed')
-"""
-_ARRAY_SQL_GZIP: Final = _ARRAY_SQL.replace("'uncompressed'", "'gzip'")
+def _elements(place: str, json: Json, start: int = 0, *, alone: bool = True) -> Iterator[Rows]:
+    """The elements of the JSON list that begins `start` bytes into the plain file."""
+    number = 0
+    with open_plain(place) as file:
+        skip(file, start)
+        for found in read_elements(file, place, BATCH_BYTES, alone=alone):
+            for begin in range(0, len(found), BATCH_ROWS):
+                part = found.slice(begin, BATCH_ROWS)
+                frame, undecodable = _texts(part.alias("line"), number, BLANK.decode() + "\n")
+                yield _rows_of_objects(frame, place, json, undecodable)
+                number += len(part)
 
 
-def _array(place: str, json: Json) -> Iterator[Rows]:
-    session = connect()
-    try:
-        session.register_filesystem(OneFile(place))
-        reader = session.sql(_ARRAY_SQL_GZIP if is_gzip(place) else _ARRAY_SQL).to_arrow_reader(2048)
-        number = 0
-        for batch in _gathered(reader):
-            raw = pl.Series("raw", pl.Series(batch.column("raw")), dtype=pl.String)
-            frame = pl.DataFrame({"source_row": pl.int_range(number, number + len(raw), eager=True), "raw": raw})
-            yield _rows_of_objects(frame, place, json, BROKEN.to_frame())
-            number += len(raw)
-    finally:
-        session.close()
-
-
-def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Small record batches joined to the size the other readers have."""
-    waiting: list[pa.RecordBatch] = []
-    for batch in batches:
-        waiting.append(batch)
-        if sum(b.nbytes for b in waiting) >= BATCH_BYTES or sum(b.num_rows for b in waiting) > BATCH_ROWS - 2048:
-            yield pa.Table.from_batches(waiting)
-            waiting = []
-    if waiting:
-        yield pa.Table.from_batches(waiting)
+def _object(place: str, json: Json) -> Iterator[Rows]:
+    rows = rows_member(place)
+    if rows is None:
+        yield from _columns(place, json)
+    else:
+        yield from _elements(place, json, rows.start, alone=False)
 
 
 def _columns(place: str, json: Json) -> Iterator[Rows]:
@@ -196,7 +216,7 @@ def _table(place: str, json: Json) -> Iterator[Rows]:
         return "skip"  # `number` counts from 1 and counts the header
 
     separator = delimiter(place)
-    with open_plain(place) as file:
+    with _rows_that_fit(place), open_plain(place) as file:
         reader = pyarrow.csv.open_csv(
             file,
             read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=2 * BATCH_BYTES),
@@ -204,9 +224,7 @@ def _table(place: str, json: Json) -> Iterator[Rows]:
             convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False, check_utf8=False, default_column_type=pa.binary()),  # type: ignore[call-arg]
         )
         names = list(reader.schema.names)
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise LayoutError(f"{place}: the header names {twice[0]!r} twice; expected different names. Rename one in the file.")
+        _check_twice(names, place)
         _check_width(names, place)
         number = 0
         for batch in reader:
@@ -223,21 +241,37 @@ def _table(place: str, json: Json) -> Iterator[Rows]:
             yield _rows_of_cells(None, names, pl.Series([], dtype=pl.Int64), wrong, json)
 
 
+@contextmanager
+def _rows_that_fit(place: str) -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        if "straddl" not in str(error):
+            raise
+        raise UnreadableFileError(
+            f"{place}: a row is longer than {2 * BATCH_BYTES >> 20} MB; expected shorter ones in CSV and TSV. "
+            "Write it as JSON lines, or close the quote that makes it so long."
+        ) from error
+
+
 def _rows_of_cells(
     batch: pa.RecordBatch | None, names: list[str], numbers: pl.Series, wrong: list[tuple[int, str, str]], json: Json
 ) -> Rows:
     stored = [pl.Series(batch.column(i)) if batch else pl.Series([], dtype=pl.Binary) for i in range(len(names))]
     cells = pl.DataFrame({f"f{i}": decoded(column) for i, column in enumerate(stored)})
     undecodable = pl.Series(cells.select(pl.any_horizontal(pl.all().is_null()))).rename("bad")
-    quoted = json.quote(cells)
-    kept = []
-    for name in cells.columns:
+    kept, texts = [], []
+    for name, field in zip(cells.columns, names, strict=True):
         cell = cells[name]
         nested = cell.str.contains(r"^\s*[\[{]").fill_null(False)
         if nested.any():
-            candidates = pl.select(pl.when(nested).then(cell)).to_series()
-            nested = nested & json.valid(candidates).fill_null(False)
-        kept.append(pl.select(pl.when(nested).then(cell.str.strip_chars_start()).otherwise(quoted[name]).alias(name)).to_series())
+            nested = nested & json.valid(pl.select(pl.when(nested).then(cell)).to_series()).fill_null(False)
+        if not nested.any():
+            kept.append(cell)
+            texts.append(field)
+            continue
+        quoted = json.quote(cells.select(name))[name]
+        kept.append(pl.select(pl.when(nested).then(cell.str.strip_chars_start()).otherwise(quoted).alias(name)).to_series())
     frame = pl.DataFrame({"source_row": numbers} | {s.name: s for s in kept})
     broken = pl.concat(
         [
@@ -254,24 +288,61 @@ def _rows_of_cells(
             _broken(numbers.filter(undecodable), "invalid_utf8", "bytes that are not UTF-8; expected UTF-8 text", None),
         ]
     )
-    return Rows(frame.filter(~undecodable), {name: f"f{i}" for i, name in enumerate(names)}, broken, cells=True)
+    fields = {name: f"f{i}" for i, name in enumerate(names)}
+    return Rows(frame.filter(~undecodable), fields, broken, cells=True, texts=frozenset(texts))
 
 
 def _parquet(place: str, json: Json) -> Iterator[Rows]:
     with seekable(place) as there, open_raw(there) as file:
         parquet = pa.parquet.ParquetFile(file)
         about = parquet.metadata
-        names = list(parquet.schema_arrow.names)
-        _check_width(names, place)
         size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         rows = max(64, min(BATCH_ROWS, BATCH_BYTES * about.num_rows // max(size, 1)))
-        number = 0
-        for batch in parquet.iter_batches(batch_size=rows):
-            columns = pa.table([_plain_column(column) for column in batch.columns], names=[f"f{i}" for i in range(len(names))])
-            frame = json.typed(columns)
-            numbers = pl.int_range(number, number + batch.num_rows, dtype=pl.Int64, eager=True)
-            yield Rows(frame.insert_column(0, numbers.alias("source_row")), {n: f"f{i}" for i, n in enumerate(names)}, BROKEN.to_frame())
-            number += batch.num_rows
+        yield from _typed_rows(parquet.iter_batches(batch_size=rows), list(parquet.schema_arrow.names), place, json)
+
+
+def _arrow(place: str, random_access: bool, json: Json) -> Iterator[Rows]:
+    """Arrow IPC: the file format (Feather version 2), which is read from its end, or the stream."""
+    file: Any  # pyarrow's stubs want an IOBase
+    if not random_access:
+        with open_plain(place) as file, pa.ipc.open_stream(file) as stream:
+            yield from _typed_rows(_sliced(stream), stream.schema.names, place, json)
+        return
+    with seekable(place) as there, open_raw(there) as file:
+        file.seek(-len(ARROW), 2)
+        if file.read() != ARROW:
+            raise UnreadableFileError(f"{place}: is an Arrow file without its end; it was cut off. Get the file again.")
+        parts = pa.ipc.open_file(file)
+        batches = (parts.get_batch(i) for i in range(parts.num_record_batches))
+        yield from _typed_rows(_sliced(batches), parts.schema.names, place, json)
+
+
+def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows = max(64, min(BATCH_ROWS, BATCH_BYTES * batch.num_rows // max(batch.nbytes, 1)))
+        yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+
+
+def _typed_rows(batches: Iterable[pa.RecordBatch], names: list[str], place: str, json: Json) -> Iterator[Rows]:
+    _check_width(names, place)
+    _check_twice(names, place)
+    fields = {name: f"f{i}" for i, name in enumerate(names)}
+    number = 0
+    for batch in batches:
+        columns = dict(zip(names, map(_plain_column, batch.columns), strict=True))
+        texts = {name: column for name, column in columns.items() if _is_text(column.type) and not column.null_count}
+        others = [name for name in names if name not in texts]
+        numbers = pl.int_range(number, number + batch.num_rows, dtype=pl.Int64, eager=True)
+        rest = pa.table([columns[name] for name in others], names=[fields[name] for name in others])
+        frame = json.typed(rest) if others else pl.DataFrame()
+        known = [pl.Series(fields[name], column, dtype=pl.String) for name, column in texts.items()]
+        frame = pl.DataFrame([numbers.alias("source_row"), *(finite(frame[name]) for name in frame.columns), *known])
+        yield Rows(frame.select("source_row", *fields.values()), fields, BROKEN.to_frame(), texts=frozenset(texts))
+        number += batch.num_rows
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _plain_column(column: "pa.Array[Any]") -> "pa.Array[Any]":

@@ -1,11 +1,12 @@
 """What readers hand to adapters and adapters hand to the caller."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import polars as pl
 
-from pipeline.config import FieldPath, LayoutName
+from pipeline.config import FieldPath, GradesConfig, LayoutName
 from pipeline.schemas import MESSAGES_PL
 
 RAW_CHARACTERS: Final = 100_000  # a quarantined row's text is cut here
@@ -81,14 +82,20 @@ REASONS: Final = (
     "invalid_utf8",
     "not_an_object",
     "wrong_column_count",
+    "duplicate_field",
     "missing_field",
     "wrong_type",
     "unknown_verdict",
+    "no_verdict",
     "unknown_role",
     "non_text_content",
     "no_votes",
+    "unknown_layout",
     "empty_conversation",
     "prompt_mismatch",
+    "unmatched_key",
+    "ambiguous_key",
+    "unmatched_row",
 )
 
 # A problem of one row: columns every check of an adapter returns beside `id`.
@@ -110,12 +117,21 @@ class Rows:
             with ours or reach SQL.
         broken: schema BROKEN, rows that are not records at all.
         cells: whether every field was text in the source (CSV, TSV): lists and objects are then only perhaps meant so.
+        cells_of: the same for single fields, where joined files differ.
+        texts: fields whose column holds decoded texts instead of fragments, none of them null; empty unless asked for.
     """
 
     frame: pl.DataFrame
     fields: dict[str, str]
     broken: pl.DataFrame
     cells: bool = False
+    cells_of: Mapping[str, bool] = field(default_factory=dict)
+    texts: frozenset[str] = frozenset()
+
+    def are_cells(self, path: str) -> bool:
+        """Whether a field, or the field that a dotted path starts in, was text in the source."""
+        outer = (path.rsplit(".", i)[0] for i in range(path.count(".") + 1))
+        return next((self.cells_of[name] for name in outer if name in self.cells_of), self.cells)
 
     @property
     def count(self) -> int:
@@ -128,11 +144,27 @@ class Rows:
             return self
         numbers = pl.concat([self.frame["source_row"], self.broken["source_row"]]).sort().head(rows)
         among = pl.col("source_row").is_in(numbers.implode())
-        return Rows(self.frame.filter(among), self.fields, self.broken.filter(among), self.cells)
+        return replace(self, frame=self.frame.filter(among), broken=self.broken.filter(among))
 
 
-Encoding = Literal["words", "one_based", "zero_based"]
+EncodingKind = Literal["words", "one_based", "zero_based", "graded", "flags", "scores", "thumbs", "signed_thumbs"]
 VoteForm = Literal["rows", "listed", "columns"]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What verdicts mean that are no words.
+
+    Attributes:
+        kind: `words`: bare numbers mean nothing. `one_based`: 1 is a, 2 is b, 0 and 1.5 are ties, and between 1 and 2 a
+            number is 1 + P(b is better). `zero_based`: 0 is a, 1 is b. `graded`: a place on `grades`. `flags`: a field for
+            each of a, b (and tie), one of which is set. `scores`: a field for each of a and b, the higher one wins.
+            `thumbs`: scores are up or down; `signed_thumbs`: written 1 and -1, so that 0 is neither.
+        grades: the scale of `graded`.
+    """
+
+    kind: EncodingKind = "words"
+    grades: GradesConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -144,14 +176,14 @@ class Layout:
         slots: what each slot of `FieldsConfig` is read from: a field, a dotted path, or several of them.
         why: one sentence for people.
         unmapped: fields of the first records that no slot uses; they go to `extra`.
-        encoding: what bare integers mean as verdicts. `one_based`: 1 is a, 2 is b, 0 is a tie; `zero_based`: 0 is a, 1 is b.
+        encoding: what verdicts mean that are no words.
     """
 
     name: LayoutName
     slots: dict[str, FieldPath]
     why: str
     unmapped: list[str] = field(default_factory=list)
-    encoding: Encoding = "words"
+    encoding: Encoding = Encoding()
 
     @property
     def vote_form(self) -> VoteForm:

@@ -9,7 +9,7 @@ import polars as pl
 
 from pipeline.config import FieldPath, LayoutName, SourceConfig
 from pipeline.errors import LayoutError
-from pipeline.ingest.aliases import MODELS, PROMPT_TAIL, SIDES, SLOTS, plain
+from pipeline.ingest.aliases import GRADED_FIELDS, MODELS, PROMPT_TAIL, RATIONALE_TAIL, SIDED_PROMPTS, SIDES, SLOTS, TEXT_MEMBERS, plain
 from pipeline.ingest.fragments import Json
 from pipeline.ingest.records import Encoding, Rows
 from pipeline.ingest.slots import fragment, used_fields
@@ -29,13 +29,15 @@ class Proposal:
         lacks: what the records do not have; the layout fits when this is empty.
         why: one sentence for people.
         encoding: settles what bare numbers mean in the verdicts; called for the layout that fits, raises LayoutError.
+        refusal: why nobody can read such a file, as one message; the answer when no layout fits.
     """
 
     name: LayoutName
     slots: dict[str, FieldPath]
     lacks: list[str]
     why: str
-    encoding: Callable[[], Encoding] = lambda: "words"
+    encoding: Callable[[], Encoding] = Encoding
+    refusal: str | None = None
 
 
 class Sample:
@@ -49,7 +51,7 @@ class Sample:
             self.by_alias.setdefault(plain(field), field)
         self.configured = {slot: value for slot, value in source.fields.model_dump().items() if value is not None}
         for slot, value in self.configured.items():
-            if not slot.startswith("vote_"):
+            if not slot.startswith(("vote_", "candidate_")):
                 for path in [value] if isinstance(value, str) else value:
                     self._require(slot, path)
 
@@ -65,7 +67,15 @@ class Sample:
         if slot in self.configured:
             value: FieldPath = self.configured[slot]
             return value
-        return next((self.by_alias[alias] for alias in SLOTS.get(slot, ()) if alias in self.by_alias), None)
+        return next((path for path in map(self._named, SLOTS.get(slot, ())) if path is not None), None)
+
+    def _named(self, alias: str) -> str | None:
+        """The field of this name, or the part of one that a dotted name means."""
+        outer, dot, inner = alias.partition(".")
+        if not dot:
+            return self.by_alias.get(alias)
+        path = f"{self.by_alias[outer]}.{inner}" if outer in self.by_alias else None
+        return path if path is not None and fragment(self.rows, path, self.json).drop_nulls().len() else None
 
     def mostly(self, path: FieldPath, starts: str) -> bool:
         """Whether most values start like this; a few wrong ones are facts about their rows, not about the layout."""
@@ -79,14 +89,57 @@ class Sample:
     def shared(self, *extra: str) -> dict[str, FieldPath]:
         """Slots every layout may have."""
         found = {slot: self.find(slot) for slot in (*_SHARED, *extra)}
-        slots = {slot: path for slot, path in found.items() if path is not None}
+        slots = {slot: self.text_of(path) for slot, path in found.items() if path is not None}
+        self._settle(slots)
         first, tail = (self.by_alias.get(alias) for alias in PROMPT_TAIL)
         if first is None or tail is None or "prompt" in self.configured or slots.get("prompt") != first:
             return slots
-        text = r'^["\[{]' if self.rows.cells else '^"'
-        if self.mostly(first, text) and self.mostly(tail, text):
+        text = [r'^["\[{]' if self.rows.are_cells(field) else '^"' for field in (first, tail)]
+        if self.mostly(first, text[0]) and self.mostly(tail, text[1]):
             slots["prompt"] = [first, tail]
         return slots
+
+    def _settle(self, slots: dict[str, FieldPath]) -> None:
+        """Slots whose names in the source say too little: what their values say decides."""
+        context, strength, rationale = (
+            None if slot in self.configured else slots.get(slot) for slot in ("context", "strength", "rationale")
+        )
+        if isinstance(context, str) and "prompt" not in slots and self._messages(context):
+            slots["prompt"] = slots.pop("context")
+        if isinstance(strength, str):
+            numbers = self.verdicts(strength).cast(pl.Float64, strict=False).drop_nulls()
+            grades = plain(strength) in GRADED_FIELDS and len(numbers) > 0 and bool((numbers == numbers.round()).all())
+            if grades or not numbers.is_between(0, 1).all():  # 1 is not the strongest on a scale that goes on to 3
+                del slots["strength"]
+        if isinstance(rationale, str) and plain(rationale) == RATIONALE_TAIL[0] and RATIONALE_TAIL[1] in self.by_alias:
+            slots["rationale"] = [rationale, self.by_alias[RATIONALE_TAIL[1]]]
+
+    def _messages(self, path: str) -> bool:
+        """Whether a field holds lists of messages."""
+        roles = self.json.extract(fragment(self.rows, path, self.json), ["/0/role", "/0/from"])
+        return self.mostly(path, r"^\[") and any(found.drop_nulls().len() for found in roles)
+
+    def text_of(self, path: FieldPath) -> FieldPath:
+        """The text's place inside a field that holds objects with a text (and no role); the field itself otherwise."""
+        values = fragment(self.rows, path, self.json).drop_nulls() if isinstance(path, str) else pl.Series([], dtype=pl.String)
+        objects = values.filter(values.str.starts_with("{"))
+        if path in self.configured.values() or not len(objects) or not self.mostly(path, r"^\{"):
+            return path
+        keys = set(self.json.keys(objects))
+        return next((f"{path}.{member}" for member in TEXT_MEMBERS if member in keys and not keys & {"role", "from"}), path)
+
+    def prompts(self, slots: dict[str, FieldPath], names: tuple[tuple[str, str], ...] = SIDED_PROMPTS) -> list[str]:
+        """Add the prompt of each side, where there is no shared one; returns what is missing."""
+        given: dict[str, FieldPath] = {slot: self.configured[slot] for slot in ("prompt_a", "prompt_b") if slot in self.configured}
+        if not given and "prompt" not in slots:
+            found = ((self.by_alias[a], self.by_alias[b]) for a, b in names if a in self.by_alias and b in self.by_alias)
+            a, b = next(found, (None, None))
+            given = {"prompt_a": self.text_of(a), "prompt_b": self.text_of(b)} if a is not None and b is not None else {}
+        if given:
+            slots.pop("prompt", None)
+        slots |= given
+        missing = {"prompt_a", "prompt_b"} - set(given)
+        return [f"{missing.pop()} (two prompts need a field each)"] if len(given) == 1 else []
 
     def sides(self) -> tuple[dict[str, FieldPath], list[str]]:
         """The fields of the two answers, and what is missing to know them."""
@@ -99,7 +152,7 @@ class Sample:
             return given, ["response_a and response_b (two fields such as 'response_a' and 'response_b', 'output_1' and 'output_2')"]
         if len(found) > 1:
             return given, [f"one pair of answers (there are several: {'; '.join(f'{a}, {b}' for a, b in found)})"]
-        return {"response_a": found[0][0], "response_b": found[0][1]} | given, []
+        return {"response_a": self.text_of(found[0][0]), "response_b": self.text_of(found[0][1])} | given, []
 
     def answers(self) -> tuple[dict[str, FieldPath], list[str]]:
         """Two sides, their models, and the prompt they need when they are plain texts."""
@@ -112,11 +165,14 @@ class Sample:
             models = [(self.by_alias[a], self.by_alias[b]) for a, b in MODELS if a in self.by_alias and b in self.by_alias]
             if models:
                 slots["model_a"], slots["model_b"] = models[0]
-        if not lacks and "prompt" not in slots and self.source.layout is None and not self._spoken(str(sides["response_a"])):
+        lacks += self.prompts(slots)
+        asked = "prompt" in slots or "prompt_a" in slots
+        if not lacks and not asked and self.source.layout is None and not self.spoken(str(sides["response_a"])):
             lacks.append("prompt (a field such as 'prompt' or 'instruction'; a `layout:` in the config says that there is none)")
         return slots, lacks
 
-    def _spoken(self, path: str) -> bool:
+    def spoken(self, path: str) -> bool:
+        """Whether a field's values can be whole conversations, which hold their prompts themselves."""
         values = fragment(self.rows, path, self.json).drop_nulls()
         return bool(values.str.contains(r'^[\[{]|^"(\\n|\s)*(Human|Assistant):').any())
 
@@ -126,7 +182,7 @@ class Sample:
 
     def encoding(self, values: pl.Series, where: str, slots: dict[str, FieldPath]) -> Encoding:
         """What bare numbers mean in these verdict texts of the field `where`."""
-        return encoding_of(values.to_list(), where, side_names(slots), self.source.outcomes, self.name)
+        return encoding_of(values.to_list(), where, side_names(slots), self.source.outcomes, self.source.grades, self.name)
 
     def texts(self, fragments: pl.Series) -> pl.Series:
         """The non-empty texts among fragments."""

@@ -1,20 +1,22 @@
 """From slots to columns: what every adapter does the same way."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
 
 from pipeline.config import FieldPath, SourceConfig
-from pipeline.ingest.fragments import Json, objects, pointer
-from pipeline.ingest.messages import Compared, Conversations, compare, parse, problem
-from pipeline.ingest.records import QUARANTINED, RAW_CHARACTERS, RAW_JUDGEMENT, RAW_RATING, Batch, Layout, Rows
-from pipeline.ingest.verdicts import ACCEPTED, spelled, words
+from pipeline.ingest.fragments import Json, in_fragments, objects, pointer
+from pipeline.ingest.messages import Compared, Conversations, compare, follow, parse, problem
+from pipeline.ingest.quick import compare_texts
+from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_CHARACTERS, RAW_JUDGEMENT, RAW_RATING, Batch, Layout, Rows
+from pipeline.ingest.turns import interleaved
+from pipeline.ingest.verdicts import accepted, degree, read, spelled, words
 
 PARAGRAPH: Final = "\n\n"  # between the parts of a prompt that stands in several fields
 _TEXT_SLOTS: Final = (
-    "annotator", "model_a", "model_b", "model_chosen", "model_rejected", "criterion", "context", "rationale", "split", "judged_at",
+    "annotator", "model_a", "model_b", "model_chosen", "model_rejected", "criterion", "context", "split", "judged_at",
 )
 
 
@@ -47,8 +49,23 @@ class Task:
 
     def texts(self, *slots: str) -> pl.DataFrame:
         """Slots as texts; an empty text is null."""
-        frame = self.json.texts(pl.DataFrame({slot: self.fragments(slot) for slot in slots}))
+        paths = {slot: path if isinstance(path := self.path(slot), str) or path is None else path[0] for slot in slots}
+        known = {slot: self.rows.frame[self.rows.fields[path]] for slot, path in paths.items() if path in self.rows.texts}
+        other = self.json.texts(pl.DataFrame({slot: self.fragments(slot) for slot in slots if slot not in known}))
+        frame = pl.DataFrame({slot: known[slot] if slot in known else other[slot] for slot in slots})
         return frame.select(pl.when(pl.all().str.strip_chars() != "").then(pl.all()))
+
+
+def joined(task: Task, slot: str) -> pl.Series:
+    """A slot's texts; where it has several fields, what they say, a blank line between."""
+    path = task.path(slot)
+    paths = path if isinstance(path, list) else [path] if path else []
+    if not paths:
+        return nulls(task.height)
+    texts = task.json.texts(pl.DataFrame({f"p{i}": fragment(task.rows, one, task.json) for i, one in enumerate(paths)}))
+    texts = texts.select(pl.when(pl.all().str.strip_chars() != "").then(pl.all()))
+    there = pl.any_horizontal(pl.all().is_not_null())
+    return texts.select(pl.when(there).then(pl.concat_str(pl.all(), separator=PARAGRAPH, ignore_nulls=True)).alias("x"))["x"]
 
 
 def nulls(height: int) -> pl.Series:
@@ -58,36 +75,39 @@ def nulls(height: int) -> pl.Series:
 
 def fragment(rows: Rows, path: str, json: Json) -> pl.Series:
     """The fragments of a field, or of a dotted path inside one; null where there is none."""
+    if path in rows.texts:
+        return json.quote(rows.frame.select(x=rows.fields[path]))["x"]
     if path in rows.fields:
         return rows.frame[rows.fields[path]]
     parts = path.split(".")
     for i in range(len(parts) - 1, 0, -1):
         outer = ".".join(parts[:i])
         if outer in rows.fields:
-            return json.extract(rows.frame[rows.fields[outer]], [pointer(*parts[i:])])[0]
+            return json.extract(fragment(rows, outer, json), [pointer(*parts[i:])])[0]
     return nulls(rows.frame.height)
 
 
 def used_fields(slots: Mapping[str, FieldPath]) -> set[str]:
     """The top-level fields that slots use up; an object of which a path uses a part is not used up."""
-    paths = [path for slot, path in slots.items() if not slot.startswith("vote_")]
+    paths = [path for slot, path in slots.items() if not slot.startswith("vote_")]  # a path inside a candidate holds a `*`
     return {one for path in paths for one in ([path] if isinstance(path, str) else path)}
 
 
-def prompt_messages(task: Task, bare: pl.Series) -> Conversations | None:
-    """The prompt field, or several joined by blank lines; None when the layout has none."""
+def prompt_messages(task: Task, bare: pl.Series, fragments: pl.Series | None = None) -> Conversations | None:
+    """The prompt field (or these fragments of it), or several joined by blank lines; None when the layout has none."""
     path = task.path("prompt")
     if path is None:
         return None
     if isinstance(path, str):
-        return parse(task.json, task.fragments("prompt"), path, "user", cells=task.rows.cells, bare_marker=bare)
+        asked = task.fragments("prompt") if fragments is None else fragments
+        return parse(task.json, asked, path, "user", cells=task.rows.are_cells(path), bare_marker=bare)
     parts = pl.DataFrame({f"p{i}": fragment(task.rows, one, task.json) for i, one in enumerate(path)})
     texts = task.json.texts(parts).select(pl.when(pl.all().str.strip_chars() != "").then(pl.all()))
     joined = texts.select(pl.concat_str(pl.all(), separator=PARAGRAPH, ignore_nulls=True).alias("x"))
     there = parts.select(pl.any_horizontal(pl.all().is_not_null()).alias("x"))["x"]
     quoted = task.json.quote(joined)["x"].to_frame("x").select(pl.when(there).then("x"))["x"]
     parsed = parse(task.json, quoted, path[0], "user", cells=False)
-    bad = [] if task.rows.cells else [_not_text(parts[f"p{i}"], one) for i, one in enumerate(path)]
+    bad = [_not_text(parts[f"p{i}"], one) for i, one in enumerate(path) if not task.rows.are_cells(one)]
     return Conversations(parsed.messages, pl.concat([parsed.problems, *bad]), parsed.present)
 
 
@@ -96,24 +116,55 @@ def _not_text(fragments: pl.Series, field: str) -> pl.DataFrame:
     return problem(ids, "wrong_type", field, "found " + fragments.gather(ids).str.slice(0, 40) + "; expected text")
 
 
+def system_texts(task: Task) -> tuple[pl.Series | None, pl.DataFrame]:
+    """The system messages of the rows, None when the layout has none, and the problems of those that are no text."""
+    field = task.path("system")
+    fragments = task.fragments("system")
+    problems = _not_text(fragments.clear() if field is None or task.rows.are_cells(str(field)) else fragments, str(field))
+    return (None if field is None else task.texts("system")["system"]), problems
+
+
 def answers(task: Task, slot_a: str, slot_b: str) -> Compared:
     """Prompt and both sides of every row; rows with a problem are named in `problems`."""
+    taken = {slot: task.path(slot) for slot in ("prompt", slot_a, slot_b, "system", "prompt_a") if task.path(slot) is not None}
+    plain = {slot: path for slot, path in taken.items() if isinstance(path, str) and path in task.rows.texts}
+    columns = {slot: task.rows.frame[task.rows.fields[path]] for slot, path in plain.items()}
+    if not {slot_a, slot_b} <= set(columns) <= {"prompt", slot_a, slot_b} or len(columns) != len(taken):
+        return _answers(task, slot_a, slot_b)
+    usual = compare_texts(columns.get("prompt"), columns[slot_a], columns[slot_b])
+    if usual.height == task.height:
+        return Compared(usual, PROBLEM.to_frame())
+    others = pl.int_range(task.height, dtype=pl.Int64, eager=True)
+    others = others.filter(~others.is_in(usual["id"].implode()))
+    some = _answers(replace(task, rows=replace(task.rows, frame=task.rows.frame[others])), slot_a, slot_b)
+    frame, problems = (one.with_columns(id=others.gather(one["id"])) for one in (some.frame, some.problems))
+    return Compared(pl.concat([usual, frame.select(usual.columns)]).sort("id"), problems)
+
+
+def _answers(task: Task, slot_a: str, slot_b: str) -> Compared:
     everywhere = pl.repeat(True, task.height, eager=True)
-    prompt = prompt_messages(task, everywhere)
-    bare = everywhere if prompt is None else ~prompt.present
+    asked, given_a, given_b = (task.fragments(slot) for slot in ("prompt", slot_a, slot_b))
+    field = task.path("prompt")
+    problem_turns = PROBLEM.to_frame()
+    if isinstance(field, str):
+        cells = task.rows.are_cells(field)
+        asked, given_a, given_b, problem_turns = interleaved(task.json, asked, given_a, given_b, field, cells=cells)
+    prompt = prompt_messages(task, everywhere, asked)
+    joint = task.path("prompt_a") is not None
+    bare = ~everywhere if joint else everywhere if prompt is None else ~prompt.present
     sides = []
-    problems = []
-    for slot in (slot_a, slot_b):
-        field, fragments = str(task.path(slot)), task.fragments(slot)
-        side = parse(task.json, fragments, field, "assistant", cells=task.rows.cells, bare_marker=bare)
+    problems = [problem_turns]
+    for slot, own, fragments in ((slot_a, "prompt_a", given_a), (slot_b, "prompt_b", given_b)):
+        field = str(task.path(slot))
+        side = parse(task.json, fragments, field, "assistant", cells=task.rows.are_cells(field), bare_marker=bare)
+        if joint:
+            named = str(task.path(own))
+            begun = parse(task.json, task.fragments(own), named, "user", cells=task.rows.are_cells(named), bare_marker=everywhere)
+            side = follow(begun, side, named)
         problems.append(problem((~side.present).arg_true(), "missing_field", field, "absent or null; expected text or messages"))
         sides.append(side)
-    system = None
-    if task.path("system") is not None:
-        fragments = task.fragments("system")
-        system = task.texts("system")["system"]
-        if not task.rows.cells:
-            problems.append(_not_text(fragments, str(task.path("system"))))
+    system, untold = system_texts(task)
+    problems.append(untold)
     compared = compare(prompt, system, sides[0], sides[1], str(task.path("prompt")))
     problems = [*problems, compared.problems]
     return Compared(compared.frame, pl.concat(problems).unique("id", keep="first", maintain_order=True))
@@ -126,8 +177,14 @@ def verdict_words(task: Task) -> dict[str, str]:
     return words(task.layout.encoding, sides, task.source.outcomes)
 
 
-def outcomes(verdicts: pl.Series, models: pl.DataFrame, known: Mapping[str, str]) -> pl.Series:
-    """a, b, tie, both_bad, or null for an unknown verdict; the name of one side's model is a verdict too."""
+def outcomes(task: Task, verdicts: pl.Series, models: pl.DataFrame) -> pl.DataFrame:
+    """What verdict texts say: `outcome` (a, b, tie, both_bad, none; null when unknown) and `strength` (0 to 1, or null).
+
+    Args:
+        task: the batch; its layout and config say what words and numbers mean.
+        verdicts: texts.
+        models: `model_a` and `model_b` of each; the name of one side's model is a verdict too.
+    """
     frame = models.select("model_a", "model_b").with_columns(verdict=verdicts.cast(pl.String))
     said = pl.col("verdict").str.strip_chars()
     named = (
@@ -135,15 +192,21 @@ def outcomes(verdicts: pl.Series, models: pl.DataFrame, known: Mapping[str, str]
         .when(said == pl.col("model_a")).then(pl.lit("a"))
         .when(said == pl.col("model_b")).then(pl.lit("b"))
     )
-    word = spelled(pl.col("verdict")).replace_strict(dict(known), default=None, return_dtype=pl.String)
-    return frame.select(pl.coalesce(word, named).alias("outcome"))["outcome"]
+    told = read(frame["verdict"], task.layout.encoding, verdict_words(task))
+    return frame.select(outcome=pl.coalesce(told["outcome"], named), strength=told["strength"])
 
 
-def unknown_verdict(ids: pl.Series, field: str, verdicts: pl.Series, where: str | pl.Series = "") -> pl.DataFrame:
+def unknown_verdict(task: Task, ids: pl.Series, field: str, verdicts: pl.Series, where: str | pl.Series = "") -> pl.DataFrame:
     """Problems for verdicts that no spelling covers."""
-    expected = f"; expected {ACCEPTED}, or a word from `outcomes:`"
+    expected = f"; expected {accepted(task.layout.encoding)}"
     found = pl.select(pl.lit(where) + "found " + verdicts.str.slice(0, 60) + expected).to_series()
     return problem(ids, "unknown_verdict", field, found)
+
+
+def no_verdict(ids: pl.Series, field: str, verdicts: pl.Series, where: str | pl.Series = "") -> pl.DataFrame:
+    """Problems for values that say that nothing was preferred."""
+    said = "found " + verdicts.str.slice(0, 60) + ", which says that there is no verdict; expected a preference or a tie"
+    return problem(ids, "no_verdict", field, pl.select(pl.lit(where) + said).to_series())
 
 
 def shared_columns(task: Task, *, sided: bool) -> pl.DataFrame:
@@ -153,8 +216,8 @@ def shared_columns(task: Task, *, sided: bool) -> pl.DataFrame:
         task: the batch.
         sided: whether models and order are told per a and b (else per chosen and rejected).
     """
-    texts = task.texts(*_TEXT_SLOTS, "strength", "shown_first")
-    strength = pl.col("strength").cast(pl.Float32, strict=False)
+    texts = task.texts(*_TEXT_SLOTS, "strength", "shown_first").with_columns(rationale=joined(task, "rationale"))
+    strength = pl.coalesce(pl.col("strength").cast(pl.Float32, strict=False), degree(spelled(pl.col("strength"))).cast(pl.Float32))
     known = verdict_words(task) if sided else {"chosen": "a", "rejected": "b", "a": "a", "b": "b"}
     shown = spelled(pl.col("shown_first")).replace_strict(known, default=None, return_dtype=pl.String)
     frame = texts.select(
@@ -187,12 +250,11 @@ def _json_or_null(fragments: pl.Series, json: Json) -> pl.Series:
 def extra_members(task: Task, unread: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
     """Field name -> fragments, of what no slot took; `unread` marks values of a slot that could not be understood."""
     used = used_fields(task.layout.slots)
-    members = {name: task.rows.frame[column] for name, column in task.rows.fields.items() if name not in used}
+    members = {name: fragment(task.rows, name, task.json) for name in task.rows.fields if name not in used}
     for slot, kept in unread.items():
         path = task.path(slot)
         if isinstance(path, str) and path in task.rows.fields:
-            column = task.rows.frame[task.rows.fields[path]]
-            members[path] = pl.select(pl.when(kept).then(column)).to_series()
+            members[path] = pl.select(pl.when(kept).then(fragment(task.rows, path, task.json))).to_series()
     return members
 
 
@@ -219,7 +281,7 @@ def batch(task: Task, judgements: pl.DataFrame, problems: pl.DataFrame, ratings:
         ratings: the columns of RAW_RATING.
     """
     ids = pl.DataFrame({"id": problems["id"].unique().sort()})
-    at_fault = Rows(task.rows.frame.select(pl.all().gather(ids["id"])), task.rows.fields, task.rows.broken, task.rows.cells)
+    at_fault = in_fragments(replace(task.rows, frame=task.rows.frame.select(pl.all().gather(ids["id"]))), task.json)
     raw = ids.with_columns(source_row=at_fault.frame["source_row"], raw=raw_rows(at_fault))
     found = problems.join(raw, on="id", how="left", maintain_order="left")
     quarantined = pl.concat([found.drop("id").select(task.rows.broken.columns), task.rows.broken]).with_columns(

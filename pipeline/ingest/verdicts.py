@@ -1,4 +1,4 @@
-"""Verdicts in their many spellings -> a, b, tie, both_bad."""
+"""Verdicts in their many spellings -> a, b, tie, both_bad or none, and how strong the preference is."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,8 +6,9 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.config import GradesConfig
 from pipeline.errors import LayoutError
-from pipeline.ingest.aliases import plain
+from pipeline.ingest.aliases import GRADED_FIELDS, plain
 from pipeline.ingest.records import Encoding
 
 _NOUNS: Final = (
@@ -16,16 +17,35 @@ _NOUNS: Final = (
 )
 _TIES: Final = (
     "tie", "tied", "draw", "equal", "same", "both", "both_good", "tie_both_good", "tie_(bothgood)", "tie_(both_good)", "no_preference",
-    "a=b", "a_=_b", "[[c]]",
+    "about_the_same", "equally_good", "neither_is_better", "a=b", "a_=_b", "[[a=b]]", "[[b=a]]", "[[c]]",
 )
 _BOTH_BAD: Final = (
-    "both_bad", "bothbad", "tie_(bothbad)", "tie_(both_bad)", "tie_both_bad", "tie_bothbad", "neither", "both_are_bad",
+    "both_bad", "bothbad", "tie_(bothbad)", "tie_(both_bad)", "tie_both_bad", "tie_bothbad", "neither", "both_are_bad", "equally_bad",
 )
 _ID_FIELDS: Final = ("better_response_id", "preferred_response_id", "safer_response_id")  # hold an index into response_0, response_1
-ACCEPTED: Final = "a, b, tie, both_bad in their usual spellings (model_a, response_b, left, right, first, 1, 2, ...)"
+_ACCEPTED: Final = "a, b, tie, both_bad in their usual spellings (model_a, response_b, left, right, first, 1, 2, ...)"
 
+# Degree of a comparison in words -> strength. The steps are those of the Llama 2 report (arXiv:2307.09288, table 27: negligibly 0,
+# slightly 1/3, better 2/3, significantly 1) and of HelpSteer2 (slightly better, better, much better).
+LADDER: Final[dict[str, float]] = (
+    {"negligibly": 0.0}
+    | dict.fromkeys(("slightly", "marginally", "somewhat", "weakly", "a_little", "a_bit"), 1 / 3)
+    | {"moderately": 2 / 3}
+    | dict.fromkeys(("much", "far", "significantly", "strongly", "considerably", "substantially", "vastly", "a_lot"), 1.0)
+)
+_BETTER: Final = LADDER["moderately"]  # `better` without a degree
+# Signs. In double brackets they are Arena-Hard's, whose words for them are "significantly better" and "slightly better".
+_SIGNS: Final = {">>": LADDER["significantly"], ">": _BETTER, "[[>>": LADDER["significantly"], "[[>": LADDER["slightly"]}
 
-_NUMBER: Final = r"^-?\d+(\.\d+)?$"
+# HelpSteer2 and 3: -3 is "response 1 is much better", 3 "response 2 is much better"; -100 is "neither response is valid".
+_SIGNED: Final = GradesConfig(first=-3, second=3)
+SENTINELS: Final = (-100.0, -99.0, -999.0)  # outside a scale they say that there is no verdict
+
+_SHOWN: Final = 8  # values an error lists
+_NUMBER: Final = r"^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$"
+_DEGREE: Final = rf"(?:^|_)({'|'.join(LADDER)})(?:_|$)"
+_BEFORE: Final = r"^_?(?:the_)?(?:prefers?_)?(?:the_)?"
+_AFTER: Final = r"(?:_is|_was)?_(?:better|preferred|wins?|won)(?:_than_.+)?_?$"
 
 
 def spelled(text: pl.Expr) -> pl.Expr:
@@ -42,7 +62,7 @@ def spelling(text: str) -> str:
 
 
 def words(encoding: Encoding, sides: tuple[str, str] | None, outcomes: Mapping[str, str]) -> dict[str, str]:
-    """Spelling -> a, b, tie or both_bad.
+    """Spelling -> a, b, tie, both_bad or none.
 
     Args:
         encoding: what bare integers mean.
@@ -54,20 +74,18 @@ def words(encoding: Encoding, sides: tuple[str, str] | None, outcomes: Mapping[s
     for outcome, other, marks in (("a", "b", ("a", "1", "left", "first")), ("b", "a", ("b", "2", "right", "second"))):
         for mark in marks:
             if not mark.isdigit():
-                known |= {mark: outcome, f"{mark}_is_better": outcome, f"{mark}_wins": outcome, f"{mark}_better": outcome}
+                known[mark] = outcome
             if mark.isdigit() and not numbered:
                 continue
-            known |= {f"{noun}_{mark}": outcome for noun in _NOUNS} | {f"{noun}{mark}": outcome for noun in _NOUNS}
-            known |= {f"{mark}_{noun}": outcome for noun in _NOUNS}
-            known |= {f"{noun}_{mark}_is_better": outcome for noun in _NOUNS} | {f"{noun}_{mark}_wins": outcome for noun in _NOUNS}
-        for sign in (">", ">>", "_>_", "_>>_"):
-            known |= {f"{outcome}{sign}{other}": outcome}
-        for sign in ("<", "<<", "_<_", "_<<_"):
-            known |= {f"{other}{sign}{outcome}": outcome}
+            known |= {form: outcome for noun in _NOUNS for form in (f"{noun}_{mark}", f"{noun}{mark}", f"{mark}_{noun}")}
+        for more in (">", ">>"):
+            less = more.replace(">", "<")
+            for form in (f"{outcome}{more}{other}", f"{outcome}_{more}_{other}", f"{other}{less}{outcome}", f"{other}_{less}_{outcome}"):
+                known |= {form: outcome, f"[[{form}]]": outcome}
     known |= {"a1": "a", "a2": "b", "[[a]]": "a", "[[b]]": "b"}
-    if encoding == "one_based":
+    if encoding.kind == "one_based":
         known |= {"1": "a", "2": "b", "0": "tie"}
-    elif encoding == "zero_based":
+    elif encoding.kind == "zero_based":
         known |= {"0": "a", "1": "b"}
     if sides is not None:
         known |= {spelling(sides[0]): "a", spelling(sides[1]): "b"}
@@ -79,36 +97,156 @@ def zero_based(sides: tuple[str, str] | None) -> bool:
     return sides is not None and plain(sides[0]).endswith("0") and plain(sides[1]).endswith("1")
 
 
+def read(verdicts: pl.Series, encoding: Encoding, known: Mapping[str, str]) -> pl.DataFrame:
+    """What verdict texts say.
+
+    Args:
+        verdicts: texts, as the source has them.
+        encoding: what bare numbers mean.
+        known: spelling -> outcome, see `words`.
+
+    Returns:
+        `outcome` (a, b, tie, both_bad, none; null when it says nothing known) and `strength` (0 to 1; null where it tells none).
+    """
+    texts = verdicts.alias("verdict").to_frame()
+    each = texts.unique().lazy().with_columns(text=spelled(pl.col("verdict")))  # lazy: a shared expression is computed once
+    word, force = in_words(pl.col("text"), known)
+    number, grade = in_numbers(pl.col("text"), encoding)
+    each = each.with_columns(word=word, force=force, number=number, grade=grade)
+    strength = pl.when(pl.col("word").is_null()).then("grade").otherwise("force").cast(pl.Float32)
+    said = each.select("verdict", outcome=pl.coalesce("word", "number"), strength=strength).collect()
+    return texts.join(said, on="verdict", how="left", maintain_order="left").select("outcome", "strength")
+
+
+def in_words(text: pl.Expr, known: Mapping[str, str]) -> tuple[pl.Expr, pl.Expr]:
+    """Outcome and strength of spelled texts that are words."""
+    exact = text.replace_strict(dict(known), default=None, return_dtype=pl.String)
+    sides = {name: outcome for name, outcome in known.items() if outcome in ("a", "b")}
+    side = text.str.replace(_DEGREE, "_").str.replace(_BEFORE, "").str.replace(_AFTER, "").str.strip_chars("_")
+    outcome = pl.coalesce(exact, side.replace_strict(sides, default=None, return_dtype=pl.String))
+    return outcome, pl.when(outcome.is_in(["a", "b"])).then(degree(text))
+
+
+def degree(bare: pl.Expr) -> pl.Expr:
+    """The strength that words of comparison tell in spelled texts, by LADDER; null where there are none."""
+    told = bare.str.extract(_DEGREE).replace_strict(LADDER, default=None, return_dtype=pl.Float64)
+    arrow = bare.str.extract(r"(>+|<+)").str.replace_all("<", ">")
+    marked = pl.when(bare.str.starts_with("[[")).then(pl.lit("[[") + arrow).otherwise(arrow)
+    sign = marked.replace_strict(_SIGNS, default=None, return_dtype=pl.Float64)
+    return pl.coalesce(told, sign, pl.when(bare.str.contains(r"(?:^|_)better(?:_|$)")).then(pl.lit(_BETTER)))
+
+
+def in_numbers(text: pl.Expr, encoding: Encoding) -> tuple[pl.Expr, pl.Expr]:
+    """Outcome and strength of spelled texts that are numbers on a scale; both null where the encoding has none."""
+    nothing = pl.lit(None, pl.String), pl.lit(None, pl.Float64)
+    scale = encoding.grades
+    if encoding.kind == "one_based":
+        scale = GradesConfig(first=1, second=2)
+    if scale is None:
+        return nothing
+    value = pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64, strict=False)
+    if encoding.kind == "one_based":
+        value = pl.when((value > 1) & (value < 2)).then(value)  # 1 and 2 are sides, of whatever strength
+    middle = middle_of(scale)
+    on_scale = value.is_between(min(scale.first, scale.second), max(scale.first, scale.second))
+    towards_first = (value < middle) if scale.first < middle else (value > middle)
+    outcome = (
+        pl.when(~on_scale & value.is_in(SENTINELS)).then(pl.lit("none"))
+        .when(~on_scale).then(None)
+        .when(value == middle).then(pl.lit("tie"))
+        .when(towards_first).then(pl.lit("a"))
+        .when(value.is_not_null()).then(pl.lit("b"))
+    )
+    furthest = pl.when(towards_first).then(pl.lit(abs(scale.first - middle))).otherwise(pl.lit(abs(scale.second - middle)))
+    return outcome, pl.when(on_scale).then((value - middle).abs() / furthest)
+
+
+def accepted(encoding: Encoding) -> str:
+    """The verdicts that are understood, for messages."""
+    if encoding.kind == "flags":
+        return "exactly one of them to be set"
+    if encoding.kind == "scores":
+        return "a number for each answer"
+    scale = encoding.grades
+    values = _ACCEPTED if scale is None else f"a number from {scale.first:g} to {scale.second:g}"
+    return f"{values}, or a word from `outcomes:`"
+
+
+def middle_of(scale: GradesConfig) -> float:
+    """The value of a tie."""
+    return (scale.first + scale.second) / 2 if scale.tie is None else scale.tie
+
+
 def encoding_of(
-    values: Iterable[str], winner: str, sides: tuple[str, str] | None, outcomes: Mapping[str, str], where: str
+    values: Iterable[str],
+    winner: str,
+    sides: tuple[str, str] | None,
+    outcomes: Mapping[str, str],
+    grades: GradesConfig | None,
+    where: str,
 ) -> Encoding:
     """What the bare numbers and booleans of a file's first verdicts mean.
 
-    1 and 2 are a and b, and a 0 beside them is a tie. Everything else that is not a word is ambiguous.
+    1 and 2 are a and b, a 0 or 1.5 beside them is a tie, and numbers between them are grades. Integers from -3 to 3 in a field
+    for graded preferences are grades. Everything else that is not a word is ambiguous.
 
     Args:
         values: verdict texts of the first records.
         winner: the field they stand in.
         sides: the source's names of the two answers.
         outcomes: the config's own words.
+        grades: the config's scale; it settles everything.
         where: the file, for the message.
 
     Raises:
-        LayoutError: the numbers can be read in more than one way; names them and the config that settles it.
+        LayoutError: the verdicts can be read in more than one way; names them and the config that settles it.
     """
+    if grades is not None:
+        return Encoding("graded", grades)
     known = {spelling(text) for text in outcomes}
     bare = {spelling(value) for value in values} - known
-    numbers = {value for value in bare if re.match(_NUMBER, value) or value in {"true", "false"}}
-    if not numbers:
-        return "words"
-    if zero_based(sides):
-        if numbers <= {"0", "1"} and plain(winner) in _ID_FIELDS:
-            return "zero_based"
-    elif numbers <= {"0", "1", "2"} and not numbers <= {"0"} and numbers != {"0", "1"}:
-        return "one_based"
-    found = sorted(numbers)
-    guess = ", ".join(f"'{value}': {outcome}" for value, outcome in zip(found, ("a", "b", "tie", "both_bad"), strict=False))
-    raise LayoutError(
-        f"{where}: the verdicts in {winner!r} are {', '.join(found)}, which can be read in more than one way; expected 1 and 2, "
-        f"with 0 for a tie, or words. Say in the config what each means, e.g.\n  outcomes: {{{guess}}}"
+    booleans = bare & {"true", "false"}
+    numbers = sorted((float(value), value) for value in bare if re.match(_NUMBER, value))
+    if not numbers and not booleans:
+        sideless = sorted(value for value in bare if value.removesuffix("_better") in LADDER)
+        if sideless:
+            raise LayoutError(_ambiguous(where, winner, sideless, f"outcomes: {{'{sideless[0]}': a}}"))
+        return Encoding()
+    if not booleans:
+        amounts = [number for number, _ in numbers]
+        if zero_based(sides) and set(amounts) <= {0, 1}:
+            if plain(winner) in _ID_FIELDS:
+                return Encoding("zero_based")
+        elif not zero_based(sides) and all(n == 0 or 1 <= n <= 2 for n in amounts) and max(amounts) >= 1 and set(amounts) != {0, 1}:
+            return Encoding("one_based")
+        if plain(winner) in GRADED_FIELDS and _signed([n for n in amounts if n not in SENTINELS]):
+            return Encoding("graded", _SIGNED)
+    found = [value for _, value in numbers] + sorted(booleans)
+    raise LayoutError(_ambiguous(where, winner, found, _remedy(found)))
+
+
+def _signed(amounts: list[float]) -> bool:
+    whole = all(n == int(n) and abs(n) <= 3 for n in amounts)
+    return whole and any(n < 0 for n in amounts) and any(abs(n) >= 2 for n in amounts)
+
+
+def _ambiguous(where: str, winner: str, found: list[str], remedy: str) -> str:
+    shown = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+    return (
+        f"{where}: the verdicts in {winner!r} are {shown}, which can be read in more than one way; expected 1 and 2, "
+        f"with 0 or 1.5 for a tie, or words that name a side. Say in the config what each means, e.g.\n  {remedy}"
+    )
+
+
+def _remedy(found: list[str]) -> str:
+    """The config to write; which end of a scale is the first answer's is for the reader to know."""
+    if len(found) <= 3:
+        meant = ("a", "tie", "b") if len(found) == 3 else ("a", "b")
+        outcomes = ", ".join(f"'{value}': {outcome}" for value, outcome in zip(found, meant, strict=False))
+        if len(found) < 3:
+            return f"outcomes: {{{outcomes}}}"
+        return f"outcomes: {{{outcomes}}}\nor, where they are grades,\n  grades: {{first: {found[0]}, second: {found[-1]}}}"
+    return (
+        f"grades: {{first: {found[0]}, second: {found[-1]}}}\nwith the value that favours the first answer most under first, "
+        f"or\n  outcomes: {{'{found[0]}': a, '{found[-1]}': b}}"
     )

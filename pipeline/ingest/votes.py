@@ -17,12 +17,12 @@ from pipeline.ingest.slots import (
     batch,
     extra_members,
     fragment,
+    no_verdict,
     outcomes,
     shared_columns,
     unknown_verdict,
-    verdict_words,
 )
-from pipeline.ingest.verdicts import spelled, words
+from pipeline.ingest.verdicts import degree, spelled, words
 
 _SLOTS = {"vote_winner": "verdict", "vote_annotator": "voter", "vote_rationale": "why", "vote_strength": "force", "vote_judged_at": "when"}
 _VOTE = pl.Schema({"id": pl.Int64, "n": pl.Int64, **dict.fromkeys(_SLOTS.values(), pl.String), "rest": pl.String})
@@ -35,7 +35,7 @@ def propose(sample: Sample) -> Proposal:
     if isinstance(votes, str) and "votes" not in sample.configured and not sample.mostly(votes, r"^\["):
         votes = None
     columns = votes if isinstance(votes, list) else _vote_columns(sample) if votes is None else []
-    winner = sample.find("winner")
+    winner = ab.winner(sample)
     if isinstance(votes, str):
         slots["votes"] = votes
         inside = _vote_slots(sample, votes)
@@ -47,9 +47,10 @@ def propose(sample: Sample) -> Proposal:
         slots["votes"] = columns
         why = f"one vote in each of {', '.join(columns)}"
     else:
-        why = f"one vote a row: the verdict {winner!r} by {slots.get('annotator')!r}"
+        said = ", ".join(winner) if isinstance(winner, list) else winner
+        why = f"one vote a row: the verdict {said!r} by {slots.get('annotator')!r}"
         if winner is not None:
-            slots["winner"] = winner
+            ab.take_winner(sample, slots, winner)
         if winner is None or "annotator" not in slots:
             lacks.append(
                 "votes (a list such as 'votes'; two fields such as 'annotator1' and 'annotator2'; or a verdict such as 'winner' with "
@@ -62,7 +63,7 @@ def propose(sample: Sample) -> Proposal:
 
 def _vote_columns(sample: Sample) -> list[str]:
     names = [field for field in sample.rows.fields if re.match(VOTE_COLUMN, field)]
-    known = list(words("one_based", side_names(sample.sides()[0]), sample.source.outcomes))
+    known = list(words(Encoding("one_based"), side_names(sample.sides()[0]), sample.source.outcomes))
     values = [sample.verdicts(field) for field in names]
     verdict = spelled(pl.col("x")).is_in(known) | pl.col("x").str.contains(r"^-?[\d.]+$")
     voting = [field for field, one in zip(names, values, strict=True) if one.len() and one.to_frame("x").select(verdict.all()).item()]
@@ -86,6 +87,11 @@ def _vote_slots(sample: Sample, votes: str) -> dict[str, FieldPath]:
         name = sample.configured.get(slot) or next((by_alias[alias] for alias in aliases if alias in by_alias), None)
         if name is not None:
             found[slot] = name
+    strength = found.get("vote_strength")
+    if strength is not None and "vote_strength" not in sample.configured:
+        numbers = sample.texts(sample.json.extract(elements, [pointer(str(strength))])[0]).cast(pl.Float64, strict=False).drop_nulls()
+        if strength == found.get("vote_winner") or not numbers.is_between(0, 1).all():
+            del found["vote_strength"]
     return found
 
 
@@ -99,7 +105,7 @@ def _encoding(sample: Sample, slots: dict[str, FieldPath]) -> Encoding:
         return sample.encoding(sample.texts(pl.concat([found, elements.filter(~nested)])), f"{votes}.{inside}", slots)
     if votes is not None:
         return sample.encoding(pl.concat([sample.verdicts(field) for field in votes]), ", ".join(votes), slots)
-    return sample.encoding(sample.verdicts(str(winner)), str(winner), slots)
+    return ab.encoding(sample, winner or [], slots)
 
 
 def adapt(task: Task) -> Batch:
@@ -119,7 +125,7 @@ def adapt(task: Task) -> Batch:
     shared = shared_columns(task, sided=True)
     votes = votes.filter(pl.col("verdict").str.strip_chars() != "").sort("id", "n")
     votes = votes.join(shared.select("id", "model_a", "model_b"), on="id", maintain_order="left")
-    votes = votes.with_columns(outcome=outcomes(votes["verdict"], votes, verdict_words(task)))
+    votes = votes.with_columns(outcomes(task, votes["verdict"], votes).rename({"strength": "grade"}))
     fields = task.path("votes")
     where = fields if isinstance(fields, str) else None
     silent = shared.select("id").join(votes.select("id").unique(), on="id", how="anti")["id"]
@@ -127,11 +133,11 @@ def adapt(task: Task) -> Batch:
         [compared.problems, problems, problem(silent, "no_votes", where, "no annotator's verdict; expected at least one")]
     ).unique("id", keep="first", maintain_order=True)
     votes = votes.join(problems.select("id"), on="id", how="anti", maintain_order="left")
-    good = votes.filter(pl.col("outcome").is_not_null())
-    bad = _unknown(votes.filter(pl.col("outcome").is_null()), fields if isinstance(fields, list) else None, where)
+    usable = pl.col("outcome").is_not_null() & (pl.col("outcome") != "none")
+    good = votes.filter(usable)
+    bad = _unusable(task, votes.filter(~usable), fields if isinstance(fields, list) else None, where)
     hopeless = bad.join(good.select("id").unique(), on="id", how="anti").unique("id", keep="first", maintain_order=True)
     problems = pl.concat([problems, hopeless, bad.join(good.select("id").unique(), on="id", how="semi")])
-    force = pl.col("force").cast(pl.Float32, strict=False)
     judgements = (
         good.drop("model_a", "model_b")
         .rename({"outcome": "vote"})
@@ -142,7 +148,7 @@ def adapt(task: Task) -> Batch:
             extra=_extra(task, good),
             annotator=pl.coalesce("voter", "annotator"),
             rationale=pl.coalesce("why", "rationale"),
-            strength=pl.coalesce(pl.when(force.is_between(0, 1)).then(force), "strength"),
+            strength=pl.coalesce(_strength(pl.col("force")), "grade", "strength"),
             judged_at=pl.coalesce("when", "judged_at"),
             vote_layout=pl.lit(True),
         )
@@ -150,12 +156,22 @@ def adapt(task: Task) -> Batch:
     return batch(task, judgements, problems)
 
 
-def _unknown(votes: pl.DataFrame, columns: list[str] | None, where: str | None) -> pl.DataFrame:
+def _strength(text: pl.Expr) -> pl.Expr:
+    """A number from 0 to 1 or a degree in words; null for anything else."""
+    force = pl.coalesce(text.cast(pl.Float32, strict=False), degree(spelled(text)).cast(pl.Float32))
+    return pl.when(force.is_between(0, 1)).then(force)
+
+
+def _unusable(task: Task, votes: pl.DataFrame, columns: list[str] | None, where: str | None) -> pl.DataFrame:
+    unknown = votes.filter(pl.col("outcome").is_null())
+    votes = pl.concat([unknown, votes.filter(pl.col("outcome").is_not_null())])
     number = votes.select(pl.lit("vote ") + (pl.col("n") + 1).cast(pl.String) + ": ")["literal"]
-    problems = unknown_verdict(votes["id"], where or "", votes["verdict"], number)
-    if columns is None:
-        return problems
-    return problems.with_columns(field=votes["n"].replace_strict(dict(enumerate(columns)), return_dtype=pl.String))
+    i = unknown.height
+    first = unknown_verdict(task, votes["id"][:i], where or "", votes["verdict"][:i], number[:i])
+    problems = pl.concat([first, no_verdict(votes["id"][i:], where or "", votes["verdict"][i:], number[i:])])
+    if columns is not None:
+        problems = problems.with_columns(field=votes["n"].replace_strict(dict(enumerate(columns)), return_dtype=pl.String))
+    return problems.with_columns(n=votes["n"]).sort("id", "n").drop("n")
 
 
 def _listed(task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -168,7 +184,11 @@ def _listed(task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
     keys = task.json.keys(members["element"])
     found = dict(zip(keys, task.json.extract(members["element"], [pointer(key) for key in keys]), strict=True))
     taken = pl.DataFrame({column: found[name] for column, name in names.items() if name in found})
-    rest = objects({key: column for key, column in found.items() if key not in names.values()}, members.height)
+    kept = {key: column for key, column in found.items() if key not in names.values()}
+    if "force" in taken.columns:  # a strength that could not be understood is not lost
+        unread = task.json.texts(taken.select("force")).select(_strength(pl.col("force")).is_null())["force"]
+        kept[names["force"]] = taken.select(pl.when(unread).then("force"))["force"]
+    rest = objects(kept, members.height)
     nested = pl.concat([members.select("id", "n"), task.json.texts(taken)], how="horizontal").with_columns(rest=rest)
     scalars = elements.filter(~objects_).drop_nulls("element")
     plain = scalars.select("id", "n").with_columns(verdict=task.json.texts(scalars.select("element"))["element"])

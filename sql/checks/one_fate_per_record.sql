@@ -1,9 +1,10 @@
 -- Each row returned is one record with no fate, with several, or with one that does not fit it: what was ingested and the
 -- ledger must match one to one, and of a record and its copies exactly one is not a copy.
--- Reads: judgements (JUDGEMENT), ratings (RATING), quarantine (QUARANTINE), ledger (LEDGER).
+-- Reads: judgements (JUDGEMENT; those derived from ratings are no records), ratings (RATING), quarantine (QUARANTINE), ledger (LEDGER).
 with ingested as (
     select judgement_id as record_id, source, source_uri, source_row, 0 as is_quarantined
     from judgements
+    where len(derived_from) = 0
     union all
     select rating_id as record_id, source, source_uri, source_row, 0 as is_quarantined
     from ratings

@@ -1,15 +1,28 @@
--- Each row returned is one pair whose votes are not its records: n_votes = for chosen + for rejected + ties = records.
--- Reads: pairs (PAIR), dropped (DROPPED).
+-- Each row returned is one pair whose votes are not its judgements: n_votes = for chosen + for rejected + ties = judgements.
+-- Reads: pairs (PAIR), dropped (DROPPED), judgements (JUDGEMENT; copies do not vote).
 with judged as (
-    select pair_id, n_votes, votes_chosen, votes_rejected, votes_tie, len(records) as record_count
+    select pair_id, n_votes, votes_chosen, votes_rejected, votes_tie
     from pairs
     union all
-    select pair_id, n_votes, votes_chosen, votes_rejected, votes_tie, len(records) as record_count
+    select pair_id, n_votes, votes_chosen, votes_rejected, votes_tie
     from dropped
+),
+voted as (
+    select pair_id, count(*) as judgement_count
+    from judgements
+    where not is_copy
+    group by pair_id
 )
-select pair_id, n_votes, votes_chosen, votes_rejected, votes_tie, record_count
+select
+    judged.pair_id,
+    judged.n_votes,
+    judged.votes_chosen,
+    judged.votes_rejected,
+    judged.votes_tie,
+    coalesce(voted.judgement_count, 0) as judgement_count
 from judged
-where n_votes <> votes_chosen + votes_rejected + votes_tie
-    or n_votes <> record_count
-    or least(votes_chosen, votes_rejected, votes_tie) < 0
-order by pair_id
+left join voted on judged.pair_id = voted.pair_id
+where judged.n_votes <> judged.votes_chosen + judged.votes_rejected + judged.votes_tie
+    or judged.n_votes <> coalesce(voted.judgement_count, 0)
+    or least(judged.votes_chosen, judged.votes_rejected, judged.votes_tie) < 0
+order by judged.pair_id

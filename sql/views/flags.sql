@@ -5,14 +5,16 @@ with judged as (
         true as is_published, conflict, identical_answers, chosen_empty, rejected_empty, chosen_degenerate, rejected_degenerate,
         chosen_injected, rejected_injected, chosen_repeated_prompts, rejected_repeated_prompts, chosen_repetitive,
         rejected_repetitive, chosen_copies_prompt, rejected_copies_prompt, chosen_truncated_tail, rejected_truncated_tail,
-        chosen_role_marker, rejected_role_marker
+        chosen_role_marker, rejected_role_marker, language_mismatch, prompt_personal, chosen_personal, rejected_personal,
+        prompt_secrets, chosen_secrets, rejected_secrets
     from pairs
     union all
     select
         false as is_published, conflict, identical_answers, chosen_empty, rejected_empty, chosen_degenerate, rejected_degenerate,
         chosen_injected, rejected_injected, chosen_repeated_prompts, rejected_repeated_prompts, chosen_repetitive,
         rejected_repetitive, chosen_copies_prompt, rejected_copies_prompt, chosen_truncated_tail, rejected_truncated_tail,
-        chosen_role_marker, rejected_role_marker
+        chosen_role_marker, rejected_role_marker, language_mismatch, prompt_personal, chosen_personal, rejected_personal,
+        prompt_secrets, chosen_secrets, rejected_secrets
     from dropped
 ),
 counted as (
@@ -35,7 +37,14 @@ counted as (
         count(*) filter (where chosen_truncated_tail) as chosen_truncated_tail,
         count(*) filter (where rejected_truncated_tail) as rejected_truncated_tail,
         count(*) filter (where chosen_role_marker) as chosen_role_marker,
-        count(*) filter (where rejected_role_marker) as rejected_role_marker
+        count(*) filter (where rejected_role_marker) as rejected_role_marker,
+        count(*) filter (where language_mismatch) as language_mismatch,
+        count(*) filter (where prompt_personal > 0) as prompt_personal,
+        count(*) filter (where chosen_personal > 0) as chosen_personal,
+        count(*) filter (where rejected_personal > 0) as rejected_personal,
+        count(*) filter (where prompt_secrets > 0) as prompt_secrets,
+        count(*) filter (where chosen_secrets > 0) as chosen_secrets,
+        count(*) filter (where rejected_secrets > 0) as rejected_secrets
     from judged
     group by is_published
 ),

@@ -1,10 +1,12 @@
 import gzip
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,19 @@ class TestUnreadableFiles:
         (row,) = queries.open_version(outcome.dataset_root).query("from quarantine").to_pylist()
         assert (row["source_uri"], row["reason"]) == ("raw/cut.jsonl.gz", "unreadable_file")
         assert "cut.jsonl.gz" in row["detail"]
+
+    def test_members_of_an_archive_are_files_and_equal_ones_are_copies(self, config: Callable[..., Path], letters: LetterEncoder) -> None:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for i in range(30):
+                archive.writestr(f"part-{i:02d}.jsonl", jsonl(pairs(10 * i, 3)))
+            archive.writestr("same.jsonl", jsonl(pairs(0, 3)))
+        content = packed.getvalue().replace(b"Question 290?", b"Question 29O?")  # its checksum says so
+        outcome = run_flow(str(config({"all.zip": content, "README.md": b"about"})))
+        assert fates(outcome.dataset_root) == {"published": 87, "merged": 3, "quarantined": 1}
+        (row,) = queries.open_version(outcome.dataset_root).query("from quarantine").to_pylist()
+        assert (row["source_uri"], row["reason"]) == ("raw/all.zip/part-29.jsonl", "unreadable_file")
+        assert "Bad CRC-32" in row["detail"]
 
     def test_over_the_allowed_share_the_run_stops_and_names_it(
         self, config: Callable[..., Path], letters: LetterEncoder, tmp_path: Path

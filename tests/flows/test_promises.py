@@ -100,6 +100,22 @@ def review_rows() -> list[Row]:
     ]  # fmt: skip
 
 
+def rating_rows(start: int, count: int) -> list[Row]:
+    """One response a row, scored on two criteria: three for each prompt and then one alone, on an arena's prompts where there are
+    such, ties, copies, a test split, a score that is none, the highest and the lowest of all scores in the one and the other file."""
+    rows: list[Row] = []
+    for n in range(start, start + count):
+        for m, text in enumerate((f"The first one, {n}.", f"{'Both ' * (n % 3)}are fine ({n}).", f"A third, {n}.")):
+            first, second = (n + 3 * m) % 5 + (start > 3), (2 * n + m * m) % 4 + 1
+            row = {"prompt": f"Compare item {n} with item {n + 1}.", "response": text, "helpfulness": first, "correctness": second}
+            rows.append({**row, "annotator": ("lark", "wren")[n % 2], "model": "abc"[m], "split": "test" if n == 7 else "train"})
+        if n % 3 == 1:
+            rows.append(dict(rows[-1]))
+        if n % 3 == 2:
+            rows[-1] |= {"helpfulness": rows[-2]["helpfulness"], "correctness": rows[-2]["correctness"]}
+    return [*rows, {**rows[0], "prompt": f"Alone {start}"}, {**rows[0], "helpfulness": "many"}]
+
+
 def exchange(row: Row) -> Row:
     """The same judgement with its sides, and everything that names one, the other way round."""
     pairs = (("response_a", "response_b"), ("model_a", "model_b"))
@@ -132,10 +148,13 @@ class Input:
             "arena/two.jsonl": arena_rows(9, 9),
             "votes.csv": vote_rows(),
             "reviews.jsonl": review_rows(),
+            "ratings/one.jsonl": rating_rows(0, 5),
+            "ratings/two.jsonl": rating_rows(4, 5),
         }
     )
     sources: tuple[tuple[str, str], ...] = (
         ("pairs", "pairs.jsonl"), ("arena", "arena/*.jsonl"), ("votes", "votes.csv"), ("reviews", "reviews.jsonl"),
+        ("ratings", "ratings/*.jsonl"),
     )  # fmt: skip
     partitions: int = 3
     threads: int = 2
@@ -225,7 +244,7 @@ def test_the_small_data_takes_every_path(baseline: Version) -> None:
     }  # fmt: skip
     assert {row["split"] for row in baseline.table("data")} == {"train", "validation"}
     assert len(baseline.table("quarantine")) > 8
-    assert {"data/train-00000-of-00002.parquet", "data/validation-00000-of-00001.parquet"} <= set(baseline.hashes)
+    assert {"data/train-00000-of-00003.parquet", "data/validation-00000-of-00001.parquet"} <= set(baseline.hashes)
 
 
 # Promise 1: conservation
@@ -242,7 +261,7 @@ def test_every_row_of_every_file_is_in_the_ledger_and_no_other(given: Input, bas
 
 
 def test_every_vote_has_one_fate_and_the_fates_of_a_file_add_up_to_its_votes(given: Input, baseline: Version) -> None:
-    votes = {name: sum(max(1, len(row.get("votes", [1]))) for row in rows) for name, rows in given.files.items()}
+    votes = {name: sum(len(row.get("votes") or [1, 2][: 1 + ("correctness" in row)]) for row in rows) for name, rows in given.files.items()}
     votes[given.broken_line] += 1
     ledger = baseline.table("ledger")
     rows = Counter(next(name for name in votes if row["source_uri"].endswith(name)) for row in ledger)
@@ -260,7 +279,11 @@ def test_the_funnel_adds_up_from_records_to_published_pairs(baseline: Version) -
     assert counts[0]["rows_in"] == len(baseline.table("ledger"))
     assert all(line["rows_in"] == line["kept"] + line["dropped"] and sum(line["reasons"].values()) == line["dropped"] for line in counts)
     assert counts[-1]["kept"] == len(baseline.table("data"))
-    assert counts[2]["rows_in"] == len(baseline.table("data")) + len(baseline.table("dropped"))
+    assert [line["stage"] for line in counts[:3]] == ["read records", "merge copies (records)", "compare ratings (records)"]
+    assert [line["kept"] for line in counts[:2]] == [line["rows_in"] for line in counts[1:3]]
+    assert counts[3]["rows_in"] == len(baseline.table("data")) + len(baseline.table("dropped"))
+    assert counts[2]["dropped"] == sum(row["reason"] == "not_selected" for row in baseline.table("ledger")) > 0
+    assert counts[2]["kept"] == len({record for part in ("data", "dropped") for row in baseline.table(part) for record in row["records"]})
 
 
 def _fates(ledger: list[Row]) -> dict[str, list[str]]:
@@ -293,7 +316,8 @@ def shuffled(given: Input, seed: int) -> Input:
 def reordered(given: Input) -> Input:
     """The sources of the config backwards, and the files of one source under each other's names."""
     files = dict(given.files)
-    files["arena/one.jsonl"], files["arena/two.jsonl"] = files["arena/two.jsonl"], files["arena/one.jsonl"]
+    for name in ("arena", "ratings"):
+        files[f"{name}/one.jsonl"], files[f"{name}/two.jsonl"] = files[f"{name}/two.jsonl"], files[f"{name}/one.jsonl"]
     return replace(given, files=files, sources=given.sources[::-1])
 
 
@@ -344,9 +368,12 @@ def test_a_dropped_record_says_what_its_pair_says(baseline: Version) -> None:
     pairs = {row["pair_id"]: row for row in baseline.table("dropped")}
     dropped = [row for row in baseline.table("ledger") if row["fate"] == "dropped"]
     told = ("stage", "reason", "score", "threshold", "detail", "witness_pair_id")
+    in_pairs = [row for row in dropped if row["reason"] != "not_selected"]
+    better = {record for row in baseline.table("data") for record in row["records"]}  # ratings that fed a published pair too
 
-    assert {row["pair_id"] for row in dropped} == set(pairs)
-    assert all(row[name] == pairs[row["pair_id"]][name] for row in dropped for name in told)
+    assert {row["pair_id"] for row in in_pairs} == {i for i, row in pairs.items() if not better.issuperset(row["records"])}
+    assert all(row[name] == pairs[row["pair_id"]][name] for row in in_pairs for name in told)
+    assert all(row["pair_id"] is None and row["detail"] for row in dropped if row["reason"] == "not_selected")
 
 
 def test_a_threshold_was_really_passed(baseline: Version) -> None:
@@ -364,12 +391,16 @@ def test_every_merged_record_has_a_witness_that_holds_its_original(baseline: Ver
     ledger = baseline.table("ledger")
     pairs = {row["pair_id"]: row for row in [*baseline.table("data"), *baseline.table("dropped")]}
     merged = [row for row in ledger if row["fate"] == "merged"]
+    nowhere = {row["record_id"] for row in ledger if row["reason"] == "not_selected"}
 
     assert merged
     for row in merged:
         assert row["reason"] == "copy"
         assert row["score"] >= row["threshold"]
-        assert row["record_id"] in pairs[row["witness_pair_id"]]["records"]
+        if row["record_id"] in nowhere:
+            assert row["witness_pair_id"] is None
+        else:
+            assert row["record_id"] in pairs[row["witness_pair_id"]]["records"]
 
 
 def test_every_quarantined_record_says_what_was_wrong(baseline: Version) -> None:
@@ -395,13 +426,54 @@ def test_curating_a_published_version_again_merges_and_drops_nothing(partitions:
     again = version_of(run_flow(str(tmp_path / "prefine.yaml")))
 
     def told(version: Version) -> list[Row]:
-        votes = ("p_chosen", "p_tie", "n_votes", "n_annotators", "records")
+        votes = ("p_chosen", "p_tie", "n_votes", "n_annotators")
         stays = ("pair_id", "prompt", "chosen", "rejected", "chosen_models", "split", *votes)
         return sorted(({name: row[name] for name in stays} for row in version.table("data")), key=lambda row: str(row["pair_id"]))
 
+    def judgements(version: Version) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {row["pair_id"]: [] for row in version.table("data")}
+        for row in version.table("judgements"):
+            if not row["is_copy"] and row["pair_id"] in found:
+                found[row["pair_id"]].append(row["judgement_id"])
+        return {pair_id: sorted(ids) for pair_id, ids in found.items()}
+
     assert {row["fate"] for row in again.table("ledger")} == {"published"}
     assert told(again) == told(baseline)
+    assert {row["pair_id"]: row["records"] for row in again.table("data")} == judgements(again) == judgements(baseline)
+    assert any(row["derived_from"] for row in baseline.table("judgements"))
+    assert not any(row["derived_from"] for row in again.table("judgements"))
     assert again.table("dropped") == []
+
+
+def test_a_version_and_the_ratings_it_was_made_of_publish_the_same_votes_once(given: Input, baseline: Version, tmp_path: Path) -> None:
+    given.write(tmp_path)
+    ratings = {"name": "ratings", "uri": "ratings/*.jsonl", "max_quarantine_share": 0.5}
+    sources = [{"name": "small", "version": str(baseline.folder)}, ratings]
+    config = {"dataset": "small", "sources": sources, "rules": {"preset": "none"}, "publish": {"validation_share": 0.25}}
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    both = version_of(run_flow(str(tmp_path / "both.yaml")))
+
+    votes = {row["pair_id"]: row["n_votes"] for row in both.table("data")}
+    published = {row["pair_id"]: row["n_votes"] for row in baseline.table("data")}
+    assert {pair_id: votes[pair_id] for pair_id in published} == published
+    assert "derived_before" in {row["reason"] for row in both.table("ledger")}
+
+
+def test_ratings_and_judgements_of_one_pair_are_votes_on_it(baseline: Version) -> None:
+    by_pair: dict[str, set[bool]] = {}
+    for row in baseline.table("judgements"):
+        by_pair.setdefault(row["pair_id"], set()).add(bool(row["derived_from"]))
+
+    assert {True, False} in by_pair.values()
+
+
+def test_the_scale_of_a_source_is_that_of_all_its_files(baseline: Version) -> None:
+    scales = {(row["criterion"], row["score_min"], row["score_max"]) for row in baseline.table("ratings")}
+    files = {row["source_uri"] for row in baseline.table("ratings") if row["score"] in (0.0, 5.0)}
+
+    assert scales == {("helpfulness", 0.0, 5.0), ("correctness", 1.0, 4.0)}
+    assert len(files) == 2
 
 
 def test_a_second_run_publishes_nothing_and_embeds_nothing(home: Path, given: Input, baseline: Version, encoder: LetterEncoder) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from pipeline.config import SourceConfig
-from pipeline.ingest import QUARANTINED, RAW_JUDGEMENT, count_rows, read_records
+from pipeline.ingest import QUARANTINED, RAW_JUDGEMENT, RAW_RATING, count_rows, read_records
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Ingested:
     judgements: pl.DataFrame
     quarantined: pl.DataFrame
     rows: int
+    ratings: pl.DataFrame
 
     def one(self) -> dict[str, Any]:
         """The only judgement, of a file without quarantined rows."""
@@ -40,8 +41,9 @@ def ingest_place(place: str, *, limit: int | None = None, **source: object) -> I
         pl.concat([RAW_JUDGEMENT.to_frame(), *(b.judgements for b in batches)]),
         pl.concat([QUARANTINED.to_frame(), *(b.quarantined for b in batches)]),
         sum(b.rows for b in batches),
+        pl.concat([RAW_RATING.to_frame(), *(b.ratings for b in batches)]),
     )
-    known = set(read.judgements["source_row"]) | set(read.quarantined["source_row"])
+    known = set(read.judgements["source_row"]) | set(read.ratings["source_row"]) | set(read.quarantined["source_row"])
     assert len(known) == read.rows  # every row is a judgement or quarantined
     if limit is None:
         assert count_rows(place) == read.rows

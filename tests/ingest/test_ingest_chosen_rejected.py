@@ -195,11 +195,6 @@ def test_an_unknown_role_names_the_known_ones(ingest: Ingest) -> None:
     assert read.quarantined["detail"][0].startswith('message 1: role "wizard"; expected one of system, developer, user')
 
 
-def test_content_in_parts_is_not_text(ingest: Ingest) -> None:
-    read = ingest([{"prompt": "q", "chosen": [{"role": "assistant", "content": [{"type": "text", "text": "x"}]}], "rejected": "b"}])
-    assert read.reasons() == [(0, "non_text_content", "chosen")]
-
-
 def _reference(a: list[tuple[str, str]], b: list[tuple[str, str]]) -> int:
     n = 0
     while n < min(len(a), len(b)) - 1 and a[n][0] == b[n][0] and a[n][1].rstrip() == b[n][1].rstrip():

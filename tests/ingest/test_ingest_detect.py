@@ -68,8 +68,11 @@ def test_an_unknown_layout_shows_columns_candidates_and_the_config_to_write(foun
         "    votes: lacks response_a and response_b (two fields such as 'response_a' and 'response_b', 'output_1' and 'output_2'); votes "
         "(a list such as 'votes'; two fields such as 'annotator1' and 'annotator2'; or a verdict such as 'winner' with a field such as "
         "'annotator')\n"
+        "    ratings: lacks response (a field such as 'response' or 'completion', or 'messages' that end with an answer)\n"
+        "    candidates: lacks candidates (a list such as 'completions', 'responses' or 'answers', or fields such as 'response_1' to "
+        "'response_4')\n"
         "  Say it in the config, under the source:\n"
-        "    layout: chosen_rejected\n    fields:\n      prompt: <field>\n      chosen: <field>\n      rejected: <field>"
+        "    layout: ratings\n    fields:\n      prompt: <field>\n      response: <field>\n      scores: score"
     )
 
 

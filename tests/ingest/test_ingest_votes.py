@@ -4,6 +4,9 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from pipeline.config import AnnotatorsConfig
+from pipeline.identity import identify, number_votes
+
 Ingest = Callable[..., Any]
 
 
@@ -28,11 +31,15 @@ def test_listed_votes_become_a_judgement_each(ingest: Ingest) -> None:
     votes = [
         {"worker": "w1", "value": "a1", "reason": "clear", "submitted": "2016", "competence": 0.9, "strength": 1},
         {"worker": "w2", "value": "equal", "reason": ""},
-        {"worker": "w3", "value": "a2", "strength": 7},
+        {"worker": "w3", "value": "a2", "strength": "hm"},
     ]
     read = ingest([BASE | {"id": 5, "votes": votes}])
     assert heard(read) == [(0, "w1", "a", "clear"), (0, "w2", "tie", None), (0, "w3", "b", None)]
-    assert read.judgements["extra"].to_list() == ['{"id":5,"vote":{"competence":0.9}}', '{"id":5}', '{"id":5}']
+    assert read.judgements["extra"].to_list() == [
+        '{"id":5,"vote":{"competence":0.9}}',
+        '{"id":5}',
+        '{"id":5,"vote":{"strength":"hm"}}',
+    ]
     assert read.judgements["judged_at"].to_list() == ["2016", None, None]
     assert read.judgements["strength"].to_list() == [1.0, None, None]
 
@@ -108,3 +115,43 @@ def test_equal_votes_of_unnamed_annotators_all_survive(ingest: Ingest) -> None:
     read = ingest([BASE | {"votes": ["a", "a", "a"]}])
     assert read.judgements.height == 3
     assert read.judgements.select(pl.struct(pl.all()).n_unique()).item() == 1
+
+
+def test_listed_grades_are_votes_beside_the_overall_one(ingest: Ingest) -> None:
+    votes = [
+        {"score": -2, "reasoning": "r", "feedback1": "f"},
+        {"score": 1, "reasoning": None, "feedback1": ""},
+        {"score": -100, "reasoning": "neither"},
+        {"score": 0},
+    ]
+    row = {"context": [{"role": "user", "content": "q"}], "response1": "x", "response2": "y", "overall_preference": -1}
+    read = ingest([row | {"individual_preference": votes}, row | {"individual_preference": [{"score": -100}]}])
+    assert heard(read) == [(0, None, "a", "r"), (0, None, "b", None), (0, None, "tie", None)]
+    assert [round(strength, 4) for strength in read.judgements["strength"]] == [0.6667, 0.3333, 0.0]
+    assert json.loads(read.judgements["extra"][0]) == {"overall_preference": -1, "vote": {"feedback1": "f"}}
+    assert read.reasons() == [(0, "no_verdict", "individual_preference"), (1, "no_verdict", "individual_preference")]
+    assert read.quarantined["detail"][0].startswith("vote 3: found -100, which says that there is no verdict")
+
+
+def test_raw_votes_whose_strength_is_their_verdict_are_votes(ingest: Ingest) -> None:
+    row = {"prompt": "q", "response_1": "x", "response_2": "y", "preference_strength": 1, "preference_statement": "s"}
+    read = ingest([row | {"all_preferences_unprocessed": [{"strength": 2, "justification": "j"}, {"strength": -1}]}])
+    assert heard(read) == [(0, None, "b", "j"), (0, None, "a", "s")]
+    assert [round(strength, 4) for strength in read.judgements["strength"]] == [0.6667, 0.3333]
+    assert json.loads(read.judgements["extra"][0]) == {"preference_strength": 1}
+
+
+def test_a_strength_of_votes_that_leaves_0_to_1_is_on_a_scale_of_its_own(ingest: Ingest) -> None:
+    read = ingest([BASE | {"votes": [{"value": "a", "strength": 1}, {"value": "b", "strength": 7}]}])
+    assert read.judgements["strength"].to_list() == [None, None]
+    assert read.judgements["extra"].to_list() == ['{"vote":{"strength":1}}', '{"vote":{"strength":7}}']
+
+
+def test_equal_rows_of_a_named_judge_are_copies_and_of_nobody_are_votes(ingest: Ingest) -> None:
+    def copies(annotator: str) -> list[bool]:
+        read = ingest([BASE | {"winner": "a", "annotator": annotator}] * 2 + [BASE | {"winner": "b", "annotator": "x"}])
+        numbered = number_votes(identify(read.judgements, AnnotatorsConfig(), "d"))
+        return sorted(numbered.filter(pl.col("outcome") == "a")["is_copy"].to_list())
+
+    assert copies("judge-1") == [False, True]
+    assert copies("") == [False, False]
