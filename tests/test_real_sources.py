@@ -1,4 +1,4 @@
-"""Curate files that nobody here wrote, when the shared data lies beside the checkout."""
+"""tests/real/shared.yaml over files that nobody here wrote: what is known about them is found again in the ledger."""
 
 import importlib
 import os
@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.fakes import LetterEncoder
 
 RAW = Path(__file__).resolve().parents[2] / "shared" / "data" / "raw"
-UKP_FIELDS = {"prompt": ["title", "stance"], "response_a": "argument_1.text", "response_b": "argument_2.text"}
+CONFIG = Path(__file__).parent / "real" / "shared.yaml"
 pytestmark = pytest.mark.skipif(not RAW.is_dir(), reason="../shared/data is not there: the real files do not ship with the repository")
 
 
@@ -35,59 +34,116 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Any:
-    """The four sources, at most 300 rows of each file, with an encoder that counts letters."""
+    """Every row of every source, with an encoder that counts letters."""
     from flows import steps
     from flows.curate import run_flow
     from pipeline import queries
 
     folder = tmp_path_factory.mktemp("real")
-    sources: list[dict[str, Any]] = [
-        {"name": "hh_rlhf", "uri": str(RAW / "hh_rlhf")},
-        {"name": "pandalm", "uri": str(RAW / "pandalm" / "testset-v1.json.gz")},
-        {"name": "llmbar", "uri": str(RAW / "llmbar")},
-        {"name": "ukp_convarg1", "uri": str(RAW / "ukp_convarg1" / "pairs.jsonl.gz"), "fields": UKP_FIELDS},
-    ]
-    (folder / "prefine.yaml").write_text(yaml.safe_dump({"dataset": "real", "sources": sources}))
+    text = CONFIG.read_text(encoding="utf-8").replace("../../../shared", str(RAW.parents[1])).replace("../../workspace", "workspace")
+    (folder / "shared.yaml").write_text(text, encoding="utf-8")
     letters = LetterEncoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "encoder", lambda embed: letters)
-        outcome = run_flow(str(folder / "prefine.yaml"), limit=300)
+        outcome = run_flow(str(folder / "shared.yaml"))
     return queries.open_version(outcome.dataset_root)
 
 
-def test_every_record_of_every_source_has_one_fate(curated: Any) -> None:
-    rows = curated.query("select source, count(*) as records, count(distinct (source_uri, source_row)) as lines from ledger group by all")
-    told = {row["source"]: (row["records"], row["lines"]) for row in rows.to_pylist()}
-    assert told["hh_rlhf"] == (300, 300)
-    assert told["pandalm"] == (3 * 294 + 6, 300)  # three annotators; six rows cannot be read
-    assert told["llmbar"] == (734, 734)  # ten files, none longer than 300
-    records, lines = told["ukp_convarg1"]
-    assert lines == 300
-    assert 4 * 300 <= records <= 5 * 300  # four or five workers a pair
+def fates(curated: Any, source: str) -> dict[str, int]:
+    """Records of a source by fate, dropped and quarantined ones by reason."""
+    rows = curated.query("select source, fate, reason, count(*) as n from ledger group by all").to_pylist()
+    return {row["fate"] if row["fate"] in ("published", "merged") else row["reason"]: row["n"] for row in rows if row["source"] == source}
 
 
-def test_nothing_of_them_is_quarantined_but_the_answers_a_spreadsheet_ate(curated: Any) -> None:
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("hh_rlhf", {"published": 2307, "empty_answer": 4, "unreadable_text": 1}),
+        ("llmfao", {"published": 5323, "merged": 309, "empty_answer": 1170, "tie": 2129}),
+        ("llmfao_judges", {"published": 2391, "merged": 517, "empty_answer": 375, "tie": 995}),
+        ("pandalm", {"published": 2312, "merged": 394, "empty_answer": 72, "tie": 201, "wrong_type": 6}),
+        ("pandalm_gpt", {"published": 791, "merged": 80, "empty_answer": 30, "tie": 68, "wrong_type": 6, "no_verdict": 24}),
+        ("pandalm_7b", {"published": 796, "merged": 99, "empty_answer": 29, "tie": 69, "wrong_type": 6}),
+        ("ukp_convarg1", {"published": 51085, "tie": 11938, "identical_answers": 75}),
+        ("ukp_ranking", {"published": 44, "not_selected": 712}),
+        ("squality", {"unknown_layout": 20}),
+        ("fine_grained_rlhf", {"published": 2616, "tie": 384}),
+        ("llama_factory", {"published": 596, "merged": 16, "not_selected": 294, "tie": 4}),
+        ("medicalgpt_dpo_zh", {"published": 477, "merged": 23}),
+        ("alpaca_eval", {"published": 6379, "merged": 830, "empty_answer": 2, "identical_answers": 32, "missing_field": 2}),
+        ("llmbar", {"published": 732, "merged": 2}),
+    ],
+)
+def test_every_record_has_the_fate_that_its_source_lets_expect(curated: Any, source: str, told: dict[str, int]) -> None:
+    assert fates(curated, source) == told
+
+
+def test_every_row_is_accounted_for_as_a_second_reader_counts_them(curated: Any) -> None:
     rows = curated.query(
-        "select source, count(*) as n, count(distinct source_row) as lines from ledger where fate = 'quarantined' group by all"
+        "select i.source_uri, i.rows_counted, count(distinct l.source_row) as lines from inputs as i "
+        "join ledger as l using (source, source_uri) where i.role = 'records' group by all"
+    ).to_pylist()
+    assert len(rows) == 53
+    assert [row for row in rows if row["rows_counted"] != row["lines"]] == []
+
+
+def test_three_encodings_of_a_tie_are_one_thing(curated: Any) -> None:
+    rows = curated.query("select source, count(*) as n from judgements where outcome = 'tie' group by all").to_pylist()
+    ties = {row["source"]: row["n"] for row in rows}
+    assert (ties["pandalm"], ties["pandalm_gpt"], ties["pandalm_7b"]) == (322, 38, 102)
+    assert ties["llmfao"] == 3471  # 38.9 % of 8,931
+    assert ties["fine_grained_rlhf"] == 384  # 12.8 % of 3,000
+    assert ties["ukp_convarg1"] == 14713  # 23.3 % of 63,098
+    assert ties["alpaca_eval"] == 50  # 0 in one version of the format, 1.5 in another
+
+
+def test_the_same_file_under_two_names_counts_once(curated: Any) -> None:
+    rows = curated.query(
+        "select fate, count(*) as n from ledger where source = 'alpaca_eval' and contains(source_uri, '/falcon-7b-instruct/') group by all"
     )
-    assert {row["source"]: row["lines"] for row in rows.to_pylist()} == {"pandalm": 6}
+    assert rows.to_pylist() == [{"fate": "merged", "n": 805}]
 
 
-def test_hh_rlhf_loses_only_its_empty_answer(curated: Any) -> None:
-    rows = curated.query("select fate, reason, count(*) as n from ledger where source = 'hh_rlhf' and fate <> 'published' group by all")
-    assert {(row["fate"], row["reason"]): row["n"] for row in rows.to_pylist()} == {("dropped", "empty_answer"): 1}
+def test_copies_inside_a_file_and_across_two_sources_are_merged(curated: Any) -> None:
+    rows = curated.query(
+        "select regexp_extract(source_uri, '[^/]*$') as file, count(*) as n from ledger "
+        "where fate = 'merged' and source in ('llama_factory', 'medicalgpt_dpo_zh') group by all"
+    )
+    told = {row["file"]: row["n"] for row in rows.to_pylist()}
+    assert told == {"dpo_en_demo.json.gz": 5, "dpo_zh_demo.json.gz": 11, "dpo_zh_500.jsonl.gz": 23}
+    both = curated.query("select count(*) as n from pairs where len(list_intersect(sources, ['llama_factory', 'medicalgpt_dpo_zh'])) = 2")
+    assert both.to_pylist() == [{"n": 23}]
 
 
-def test_llmbar_keeps_the_opposite_labels_of_its_twin_files(curated: Any) -> None:
-    rows = curated.query("select fate, count(*) as n from ledger where source = 'llmbar' group by all")
-    told = {row["fate"]: row["n"] for row in rows.to_pylist()}
-    assert set(told) <= {"published", "merged"}
-    assert sum(told.values()) == 734
-    assert curated.query("select count(*) as n from dropped where list_contains(sources, 'llmbar')").to_pylist() == [{"n": 0}]
+def test_twin_files_with_opposite_labels_keep_both(curated: Any) -> None:
+    rows = curated.query("select count(*) as n from dropped where list_contains(sources, 'llmbar')")
+    assert rows.to_pylist() == [{"n": 0}]
 
 
-def test_pandalm_copies_merge_and_its_ties_leave(curated: Any) -> None:
-    rows = curated.query("select fate, reason, count(*) as n from ledger where source = 'pandalm' group by all")
-    told = {(row["fate"], row["reason"]): row["n"] for row in rows.to_pylist()}
-    assert told.get(("dropped", "tie"), 0) > 0
-    assert sum(told.values()) == 3 * 294 + 6
+def test_equal_arguments_under_two_ids_are_seen(curated: Any) -> None:
+    rows = curated.query("select count(*) as n from dropped where reason = 'identical_answers' and list_contains(sources, 'ukp_convarg1')")
+    assert rows.to_pylist() == [{"n": 15}]
+
+
+def test_prompts_that_cannot_be_rebuilt_are_the_reason_of_the_refusal(curated: Any) -> None:
+    rows = curated.query("select distinct detail from ledger where source = 'squality'").to_pylist()
+    assert len(rows) == 1
+    assert "the prompts cannot be rebuilt" in rows[0]["detail"]
+
+
+def test_texts_that_no_vote_refers_to_are_counted(curated: Any) -> None:
+    rows = curated.query("select source, regexp_extract(source_uri, '[^/]*$') as file, unused_rows as n from inputs where role = 'joined'")
+    unused = {(row["source"], row["file"]): row["n"] for row in rows.to_pylist()}
+    assert unused == {
+        ("llmfao", "pairs-crowd.jsonl.gz"): 0,
+        ("llmfao_judges", "pairs-crowd.jsonl.gz"): 0,
+        ("llmfao_judges", "prompts.jsonl"): 6,
+        ("pandalm_gpt", "testset-v1.json.gz"): 0,
+        ("pandalm_7b", "testset-v1.json.gz"): 0,
+    }
+
+
+def test_written_reasons_come_along(curated: Any) -> None:
+    rows = curated.query("select source, count(rationale) as n from judgements group by all").to_pylist()
+    reasons = {row["source"]: row["n"] for row in rows if row["n"]}
+    assert reasons == {"alpaca_eval": 804, "pandalm_7b": 993, "pandalm_gpt": 956, "ukp_convarg1": 63098}

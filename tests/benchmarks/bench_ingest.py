@@ -2,17 +2,18 @@
 
 Every measurement is a process of its own that may use a stated number of cores (by affinity, so every library's pool obeys);
 the two take turns and the best round counts. The peer reads each file with polars' eager reader and writes it again in its own
-format, or as zstd Parquet, which is what our scratch is. Ours is the flow's ingest task: detection, records, ids, buckets,
+format, or as unpacked Parquet, which is what our scratch is. Ours is the flow's ingest task: detection, records, ids, buckets,
 scratch files, SHA-256 and the independent row count. Both spread files over as many threads as there are cores.
 
 Data: real files (`../shared/data/raw` beside the checkout, else `data/raw`), repeated with a number in every text until they
 have the size asked for, in two files a layout. Prints one JSON line a layout and number of cores; `ratio` is our speed as a
 share of the peer's.
 
-    python -m tests.benchmarks.bench_ingest --mb 60 --rounds 3
+    python -m tests.benchmarks.bench_ingest --mb 40 --rounds 3
 """
 
 import argparse
+import contextlib
 import csv
 import gzip
 import io
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,16 +40,25 @@ Row = dict[str, Any]
 def plain_text(path: Path) -> str:
     """A file's text, unpacked."""
     content = path.read_bytes()
-    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode(errors="replace")
 
 
 def json_rows(*paths: Path) -> list[Row]:
-    """The rows of JSON lines and JSON arrays."""
-    rows: list[Row] = []
+    """The rows of JSON lines and JSON arrays that have the commonest fields; the sample data holds broken ones on purpose."""
+    rows: list[object] = []
     for path in paths:
         text = plain_text(path)
-        rows += json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
-    return rows
+        for part in [text] if text.lstrip().startswith("[") else text.splitlines():
+            with contextlib.suppress(ValueError):
+                found = json.loads(part)
+                rows += found if isinstance(found, list) else [found]
+    shapes = Counter(map(shape, rows)).most_common(1)
+    return [row for row in rows if isinstance(row, dict) and shape(row) == shapes[0][0]]
+
+
+def shape(row: object) -> tuple[str, ...]:
+    """The fields."""
+    return tuple(sorted(row)) if isinstance(row, dict) else ()
 
 
 def transcripts() -> list[Row]:
@@ -63,7 +74,8 @@ def verdicts() -> list[Row]:
 def votes() -> list[Row]:
     """One vote of a named annotator a row."""
     if not SHARED.is_dir():
-        return list(csv.DictReader(io.StringIO(plain_text(OWN / "votes.csv"))))
+        rows = csv.DictReader(io.StringIO(plain_text(OWN / "votes.csv"), newline=""))
+        return [row for row in rows if all(isinstance(cell, str) for cell in row.values())]
     folder = SHARED / "llmfao"
     pairs = {row["id"]: row for row in json_rows(folder / "pairs-crowd.jsonl.gz")}
     crowd = csv.DictReader(io.StringIO(plain_text(folder / "crowd-comparisons.csv.gz")))
@@ -173,7 +185,9 @@ def copy_with_polars(source: Path, target: Path, *, as_parquet: bool) -> None:
         frame = pl.read_csv(source)
     else:
         frame = pl.read_parquet(source)
-    if as_parquet or name.endswith(".parquet"):
+    if as_parquet:
+        frame.write_parquet(target, compression="uncompressed")
+    elif name.endswith(".parquet"):
         frame.write_parquet(target, compression="zstd")
     elif name.endswith(".jsonl"):
         frame.write_ndjson(target, compression="gzip" if packed else "uncompressed")
@@ -213,7 +227,7 @@ def ingest_work(places: list[Path], folder: Path, threads: int) -> Callable[[], 
     def work() -> int:
         with ThreadPoolExecutor(threads) as pool:
             read = list(pool.map(one, files))
-        assert all(row["quarantined_rows"] * 50 < row["rows"] == row["rows_counted"] for row in read), read
+        assert all(row["quarantined_rows"] * 10 < row["rows"] == row["rows_counted"] for row in read), read
         return sum(row["rows"] for row in read)
 
     return work
@@ -276,7 +290,7 @@ def compare(layout: str, places: list[Path], threads: int, rounds: int) -> dict[
 def main() -> None:
     """Parse the options and print one JSON line a layout and number of cores."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--mb", type=float, default=60, help="JSON megabytes a layout")
+    options.add_argument("--mb", type=float, default=40, help="JSON megabytes a layout")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--layouts", nargs="+", choices=list(DATA), default=list(DATA))
     options.add_argument("--cores", type=int, nargs="+", default=sorted({1, len(os.sched_getaffinity(0))}))
