@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from pipeline import ingest, storage
 from pipeline.config import SourceConfig
 from pipeline.errors import PrefineError
-from pipeline.ingest.aliases import PROMPT_TAIL, SLOTS, plain
+from pipeline.ingest.layouts.aliases import PROMPT_TAIL, SLOTS, plain
+from pipeline.ingest.layouts.verdicts import spelling, words
 from pipeline.ingest.looking import Field, Look, key_fits, look
 from pipeline.ingest.records import Encoding
-from pipeline.ingest.verdicts import spelling, words
 
 _MARKS: Final = (("a", "b"), ("1", "2"), ("x", "y"), ("0", "1"), ("left", "right"), ("first", "second"))
 _TEXT_CHARACTERS: Final = 20  # mean length; shorter values are names, ids or verdicts

@@ -6,16 +6,16 @@ from dataclasses import replace
 import polars as pl
 
 from pipeline.config import SourceConfig
-from pipeline.ingest.counting import count_rows
-from pipeline.ingest.detect import ADAPTERS, detect_layout
+from pipeline.ingest.conversations.messages import problem
+from pipeline.ingest.files.counting import count_rows
+from pipeline.ingest.files.readers import read_rows
 from pipeline.ingest.fragments import Json, in_fragments
-from pipeline.ingest.joined import JoinedFile, JoinedRows
 from pipeline.ingest.joins import Joins, MainFile, open_joins
+from pipeline.ingest.joins.joined import JoinedFile, JoinedRows
+from pipeline.ingest.layouts.detect import ADAPTERS, detect_layout
+from pipeline.ingest.layouts.slots import Task, batch
 from pipeline.ingest.looking import first_records
-from pipeline.ingest.messages import problem
-from pipeline.ingest.readers import read_rows
 from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_JUDGEMENT, RAW_RATING, REASONS, Batch, Layout, Rows
-from pipeline.ingest.slots import Task, batch
 
 __all__ = [
     "QUARANTINED", "RAW_JUDGEMENT", "RAW_RATING", "REASONS", "Batch", "JoinedFile", "JoinedRows", "Joins", "Layout",

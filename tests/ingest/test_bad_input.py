@@ -16,7 +16,8 @@ import pytest
 from pipeline import identity
 from pipeline.config import AnnotatorsConfig, SourceConfig
 from pipeline.errors import LayoutError, UnreadableFileError
-from pipeline.ingest import count_rows, detect, read_records, readers
+from pipeline.ingest import count_rows, detect, read_records
+from pipeline.ingest.files import readers
 from tests.ingest.conftest import ingest_place
 
 Ingest = Callable[..., Any]
@@ -222,13 +223,13 @@ class TestWholeFiles:
             read(path)
 
     def test_a_disk_or_network_that_fails_is_no_fault_of_the_file(self, tmp_path: Path) -> None:
-        from pipeline.ingest.sources import unreadable
+        from pipeline.ingest.files.sources import unreadable
 
         with pytest.raises(OSError, match="Input/output"), unreadable("a.jsonl"):
             raise OSError(5, "Input/output error")
 
     def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_no_data(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from pipeline.ingest import sources
+        from pipeline.ingest.files import sources
 
         monkeypatch.setattr(sources, "_BOMB_BYTES", 1 << 20)
         path = tmp_path / "a.parquet.xz"

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from pipeline import storage
 from pipeline.config import SourceConfig
 from pipeline.errors import ConfigError, LayoutError, UnreadableFileError
-from pipeline.ingest import read_records, readers
-from pipeline.ingest.elements import members, read_elements
+from pipeline.ingest import read_records
+from pipeline.ingest.files import readers
+from pipeline.ingest.files.elements import members, read_elements
 from tests.ingest.conftest import ingest_place
 
 Ingest = Callable[..., Any]

@@ -15,7 +15,7 @@ from pipeline.config import AnnotatorsConfig, SourceConfig
 from pipeline.errors import LayoutError
 from pipeline.identity import identify_ratings
 from pipeline.ingest import detect, read_records
-from pipeline.ingest.scores import overall_score_defect
+from pipeline.ingest.layouts.scores import overall_score_defect
 
 RAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "raw"
 Ingest = Callable[..., Any]

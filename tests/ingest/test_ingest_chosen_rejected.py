@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.ingest.conversations.messages import compare, parse
 from pipeline.ingest.fragments import Json
-from pipeline.ingest.messages import compare, parse
 
 Ingest = Callable[..., Any]
 USER = {"role": "user", "content": "hi"}

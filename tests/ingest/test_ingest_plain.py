@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.config import SourceConfig
+from pipeline.ingest.files.plain import plain_fields
 from pipeline.ingest.fragments import Json, in_fragments, pointer
-from pipeline.ingest.plain import plain_fields
+from pipeline.ingest.layouts.slots import Task, answers
 from pipeline.ingest.records import BROKEN, Layout, Rows
-from pipeline.ingest.slots import Task, answers
 
 CHARACTERS = st.sampled_from('ab"\\:{}[], \n\r\t/\u00e9\u201c\U0001f600\x00')
 TEXTS = st.text(CHARACTERS, max_size=8)

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from pipeline.config import SourceConfig
 from pipeline.errors import LayoutError, UnreadableFileError
-from pipeline.ingest import count_rows, detect, read_records, readers
+from pipeline.ingest import count_rows, detect, read_records
+from pipeline.ingest.files import readers
+from pipeline.ingest.files.readers import read_rows
 from pipeline.ingest.fragments import Json
-from pipeline.ingest.readers import read_rows
 
 Ingest = Callable[..., Any]
 ROWS = [{"prompt": f"p{i}", "chosen": f"good {i}", "rejected": f"bad {i}", "id": i} for i in range(5)]

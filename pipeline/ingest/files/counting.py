@@ -11,9 +11,9 @@ import ijson
 import polars as pl
 
 from pipeline.errors import UnreadableFileError
+from pipeline.ingest.files.sources import BLANK, BOM, OneFile, delimiter, open_plain, open_raw, seekable, sniff, unreadable
+from pipeline.ingest.files.wrapped import DEPTH, rows_member
 from pipeline.ingest.fragments import connect
-from pipeline.ingest.sources import BLANK, BOM, OneFile, delimiter, open_plain, open_raw, seekable, sniff, unreadable
-from pipeline.ingest.wrapped import DEPTH, rows_member
 
 _LONGEST_CELL: Final = 1 << 28
 _READ_BYTES: Final = 8 << 20  # ijson looks again at a text that goes on in the next block: few large ones

@@ -3,13 +3,13 @@
 import polars as pl
 
 from pipeline.config import FieldPath
-from pipeline.ingest.aliases import ROLES, SLOTS, THUMBS, WRITERS, plain
+from pipeline.ingest.conversations.replies import replies
 from pipeline.ingest.fragments import objects
+from pipeline.ingest.layouts.aliases import ROLES, SLOTS, THUMBS, WRITERS, plain
+from pipeline.ingest.layouts.sample import Proposal, Sample
+from pipeline.ingest.layouts.scores import criteria_of, numeric, read_scores, scorelike, stated, thumbs, unscored
+from pipeline.ingest.layouts.slots import Task, batch, extra_members, fragment, shared_columns
 from pipeline.ingest.records import PROBLEM, RAW_JUDGEMENT, Batch, Encoding
-from pipeline.ingest.replies import replies
-from pipeline.ingest.sample import Proposal, Sample
-from pipeline.ingest.scores import criteria_of, numeric, read_scores, scorelike, stated, thumbs, unscored
-from pipeline.ingest.slots import Task, batch, extra_members, fragment, shared_columns
 
 _SCORES_LACK = "scores (fields such as 'helpfulness', 'score' or a thumb such as 'label')"
 UNRATED = ("strength", "judged_at")  # no columns of a rating: these fields stay in `extra`

@@ -5,10 +5,10 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.ingest.aliases import ROLES
-from pipeline.ingest.messages import Conversations, compare, parse, problem
+from pipeline.ingest.conversations.messages import Conversations, compare, parse, problem
+from pipeline.ingest.layouts.aliases import ROLES
+from pipeline.ingest.layouts.slots import Task, prompt_messages, system_texts
 from pipeline.ingest.records import PROBLEM
-from pipeline.ingest.slots import Task, prompt_messages, system_texts
 
 _STEP: Final = "\n"  # between the steps of a shared prefix
 _ASKING: Final = [role for role, plain in ROLES.items() if plain in ("user", "system")]

@@ -4,12 +4,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.ingest.containers import inner, spread, values_beside
+from pipeline.ingest.conversations.messages import problem
+from pipeline.ingest.conversations.replies import label
 from pipeline.ingest.fragments import Json
-from pipeline.ingest.messages import problem
-from pipeline.ingest.records import PROBLEM, Batch
-from pipeline.ingest.replies import label
-from pipeline.ingest.scores import (
+from pipeline.ingest.layouts.containers import inner, spread, values_beside
+from pipeline.ingest.layouts.scores import (
     ASPECTS,
     VALUE_KEYS,
     criteria_of,
@@ -20,8 +19,9 @@ from pipeline.ingest.scores import (
     stated,
     unscored,
 )
-from pipeline.ingest.slots import Task, nulls
-from pipeline.ingest.taken import Keys, Parts, Taken, candidate_extra, finish, look_inside, meant, take
+from pipeline.ingest.layouts.slots import Task, nulls
+from pipeline.ingest.layouts.taken import Keys, Parts, Taken, candidate_extra, finish, look_inside, meant, take
+from pipeline.ingest.records import PROBLEM, Batch
 
 _REASON_KEYS: Final = ("Rationale For Rating", "Rationale", "rationale", "reason", "critique", "explanation", "justification")
 _NO_FLAGS: Final = pl.lit([], dtype=pl.List(pl.String))

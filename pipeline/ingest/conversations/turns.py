@@ -4,8 +4,8 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.ingest.conversations.messages import problem
 from pipeline.ingest.fragments import Json
-from pipeline.ingest.messages import problem
 from pipeline.ingest.records import PROBLEM
 
 _LISTED: Final = r'^\[\s*("|null\s*[,\]])'

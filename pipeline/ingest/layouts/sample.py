@@ -9,11 +9,21 @@ import polars as pl
 
 from pipeline.config import FieldPath, LayoutName, SourceConfig
 from pipeline.errors import LayoutError
-from pipeline.ingest.aliases import GRADED_FIELDS, MODELS, PROMPT_TAIL, RATIONALE_TAIL, SIDED_PROMPTS, SIDES, SLOTS, TEXT_MEMBERS, plain
 from pipeline.ingest.fragments import Json
+from pipeline.ingest.layouts.aliases import (
+    GRADED_FIELDS,
+    MODELS,
+    PROMPT_TAIL,
+    RATIONALE_TAIL,
+    SIDED_PROMPTS,
+    SIDES,
+    SLOTS,
+    TEXT_MEMBERS,
+    plain,
+)
+from pipeline.ingest.layouts.slots import fragment, used_fields
+from pipeline.ingest.layouts.verdicts import encoding_of
 from pipeline.ingest.records import Encoding, Rows
-from pipeline.ingest.slots import fragment, used_fields
-from pipeline.ingest.verdicts import encoding_of
 
 _SHARED: Final = ("prompt", "system", "tools", "annotator", "strength", "criterion", "context", "rationale", "split", "judged_at")
 _TYPES: Final = {'"': "text", "[": "list", "{": "object", "t": "boolean", "f": "boolean"}

@@ -7,12 +7,12 @@ from typing import Final
 import polars as pl
 
 from pipeline.config import FieldPath, SourceConfig
+from pipeline.ingest.conversations.messages import Compared, Conversations, compare, follow, parse, problem
+from pipeline.ingest.conversations.quick import compare_texts
+from pipeline.ingest.conversations.turns import interleaved
 from pipeline.ingest.fragments import Json, in_fragments, objects, pointer
-from pipeline.ingest.messages import Compared, Conversations, compare, follow, parse, problem
-from pipeline.ingest.quick import compare_texts
+from pipeline.ingest.layouts.verdicts import accepted, degree, read, spelled, words
 from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_CHARACTERS, RAW_JUDGEMENT, RAW_RATING, Batch, Layout, Rows
-from pipeline.ingest.turns import interleaved
-from pipeline.ingest.verdicts import accepted, degree, read, spelled, words
 
 PARAGRAPH: Final = "\n\n"  # between the parts of a prompt that stands in several fields
 _TEXT_SLOTS: Final = (

@@ -6,14 +6,14 @@ import polars as pl
 
 from pipeline.config import FieldPath
 from pipeline.errors import LayoutError
-from pipeline.ingest import judged_lists, rated_lists, trees
-from pipeline.ingest.aliases import BEST, SLOTS
-from pipeline.ingest.containers import Holder, beside, candidate_slot, find_holder, hidden_answers, inner, score_paths, spread
-from pipeline.ingest.ratings import UNRATED
+from pipeline.ingest.layouts import judged_lists, rated_lists, trees
+from pipeline.ingest.layouts.aliases import BEST, SLOTS
+from pipeline.ingest.layouts.containers import Holder, beside, candidate_slot, find_holder, hidden_answers, inner, score_paths, spread
+from pipeline.ingest.layouts.ratings import UNRATED
+from pipeline.ingest.layouts.sample import Proposal, Sample
+from pipeline.ingest.layouts.scores import thumbs
+from pipeline.ingest.layouts.slots import Task, fragment
 from pipeline.ingest.records import Batch, Encoding
-from pipeline.ingest.sample import Proposal, Sample
-from pipeline.ingest.scores import thumbs
-from pipeline.ingest.slots import Task, fragment
 
 _INSIDE = ("candidate_text", "candidate_model", "candidate_rationale")
 _MANY = 10

@@ -6,12 +6,12 @@ import polars as pl
 
 from pipeline.config import FieldPath
 from pipeline.errors import LayoutError
-from pipeline.ingest.aliases import SIDE_SCORES, WINNER_FLAGS, plain
-from pipeline.ingest.messages import problem
+from pipeline.ingest.conversations.messages import problem
+from pipeline.ingest.layouts.aliases import SIDE_SCORES, WINNER_FLAGS, plain
+from pipeline.ingest.layouts.sample import Proposal, Sample
+from pipeline.ingest.layouts.slots import Task, answers, batch, fragment, no_verdict, outcomes, shared_columns, unknown_verdict
+from pipeline.ingest.layouts.verdicts import spelled
 from pipeline.ingest.records import Batch, Encoding
-from pipeline.ingest.sample import Proposal, Sample
-from pipeline.ingest.slots import Task, answers, batch, fragment, no_verdict, outcomes, shared_columns, unknown_verdict
-from pipeline.ingest.verdicts import spelled
 
 _SET: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _VERDICT: Final = pl.Schema({"outcome": pl.String, "grade": pl.Float32, "found": pl.String})

@@ -5,13 +5,12 @@ import re
 import polars as pl
 
 from pipeline.config import FieldPath
-from pipeline.ingest import ab
-from pipeline.ingest.aliases import VOTE_COLUMN, VOTE_SLOTS, plain
+from pipeline.ingest.conversations.messages import problem
 from pipeline.ingest.fragments import objects, pointer
-from pipeline.ingest.messages import problem
-from pipeline.ingest.records import Batch, Encoding
-from pipeline.ingest.sample import Proposal, Sample, side_names
-from pipeline.ingest.slots import (
+from pipeline.ingest.layouts import ab
+from pipeline.ingest.layouts.aliases import VOTE_COLUMN, VOTE_SLOTS, plain
+from pipeline.ingest.layouts.sample import Proposal, Sample, side_names
+from pipeline.ingest.layouts.slots import (
     Task,
     answers,
     batch,
@@ -22,7 +21,8 @@ from pipeline.ingest.slots import (
     shared_columns,
     unknown_verdict,
 )
-from pipeline.ingest.verdicts import degree, spelled, words
+from pipeline.ingest.layouts.verdicts import degree, spelled, words
+from pipeline.ingest.records import Batch, Encoding
 
 _SLOTS = {"vote_winner": "verdict", "vote_annotator": "voter", "vote_rationale": "why", "vote_strength": "force", "vote_judged_at": "when"}
 _VOTE = pl.Schema({"id": pl.Int64, "n": pl.Int64, **dict.fromkeys(_SLOTS.values(), pl.String), "rest": pl.String})

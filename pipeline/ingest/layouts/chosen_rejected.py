@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from pipeline.ingest.aliases import CHOSEN_PROMPTS, SLOTS
+from pipeline.ingest.layouts.aliases import CHOSEN_PROMPTS, SLOTS
+from pipeline.ingest.layouts.sample import Proposal, Sample
+from pipeline.ingest.layouts.slots import Task, answers, batch, shared_columns
 from pipeline.ingest.records import Batch
-from pipeline.ingest.sample import Proposal, Sample
-from pipeline.ingest.slots import Task, answers, batch, shared_columns
 
 
 def propose(sample: Sample) -> Proposal:

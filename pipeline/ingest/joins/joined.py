@@ -11,11 +11,11 @@ import polars as pl
 
 from pipeline.config import JoinConfig
 from pipeline.errors import LayoutError
+from pipeline.ingest.files.readers import read_rows
 from pipeline.ingest.fragments import Json
-from pipeline.ingest.readers import read_rows
+from pipeline.ingest.joins.spill import Spill
+from pipeline.ingest.layouts.slots import fragment, nulls
 from pipeline.ingest.records import Rows
-from pipeline.ingest.slots import fragment, nulls
-from pipeline.ingest.spill import Spill
 
 _SHOWN: Final = 60
 

@@ -5,15 +5,15 @@ from typing import Final
 import polars as pl
 
 from pipeline.config import FieldPath
-from pipeline.ingest.aliases import ROLES
-from pipeline.ingest.containers import nested_fields
+from pipeline.ingest.conversations.messages import problem
 from pipeline.ingest.fragments import objects, pointer
-from pipeline.ingest.messages import problem
-from pipeline.ingest.ratings import UNRATED
+from pipeline.ingest.layouts.aliases import ROLES
+from pipeline.ingest.layouts.containers import nested_fields
+from pipeline.ingest.layouts.ratings import UNRATED
+from pipeline.ingest.layouts.sample import Proposal, Sample
+from pipeline.ingest.layouts.scores import number, placed, unscored
+from pipeline.ingest.layouts.slots import Task, batch, extra_members, shared_columns
 from pipeline.ingest.records import PROBLEM, RAW_JUDGEMENT, Batch, Layout
-from pipeline.ingest.sample import Proposal, Sample
-from pipeline.ingest.scores import number, placed, unscored
-from pipeline.ingest.slots import Task, batch, extra_members, shared_columns
 from pipeline.schemas import MESSAGES_PL
 
 _MEMBERS: Final = ("text", "role", "replies", "rank")

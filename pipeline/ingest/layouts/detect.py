@@ -5,11 +5,11 @@ from typing import Final, Protocol
 
 from pipeline.config import LayoutName, SourceConfig
 from pipeline.errors import LayoutError
-from pipeline.ingest import ab, candidates, chosen_rejected, ratings, votes
 from pipeline.ingest.fragments import Json
+from pipeline.ingest.layouts import ab, candidates, chosen_rejected, ratings, votes
+from pipeline.ingest.layouts.sample import Proposal, Sample
+from pipeline.ingest.layouts.slots import Task
 from pipeline.ingest.records import Batch, Layout, Rows
-from pipeline.ingest.sample import Proposal, Sample
-from pipeline.ingest.slots import Task
 
 SAMPLE_ROWS: Final = 200
 

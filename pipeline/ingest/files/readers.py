@@ -12,12 +12,12 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from pipeline.errors import LayoutError, UnreadableFileError
-from pipeline.ingest.elements import FIRST_BYTES, read_elements
+from pipeline.ingest.files.elements import FIRST_BYTES, read_elements
+from pipeline.ingest.files.plain import plain_fields
+from pipeline.ingest.files.sources import ARROW, BLANK, BOM, delimiter, open_plain, open_raw, seekable, skip, sniff, unreadable
+from pipeline.ingest.files.wrapped import rows_member
 from pipeline.ingest.fragments import Json, decoded, finite, in_fragments, pointer
-from pipeline.ingest.plain import plain_fields
 from pipeline.ingest.records import BROKEN, RAW_CHARACTERS, Rows
-from pipeline.ingest.sources import ARROW, BLANK, BOM, delimiter, open_plain, open_raw, seekable, skip, sniff, unreadable
-from pipeline.ingest.wrapped import rows_member
 
 BATCH_ROWS: Final = 20_000
 BATCH_BYTES: Final = 16 << 20

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.ingest.fragments import objects
-from pipeline.ingest.slots import nulls
+from pipeline.ingest.layouts.slots import nulls
 
 _MEMORY: Final = "512MB"
 _CONTENT: Final = pa.schema([("f", pa.large_list(pa.large_string()))])

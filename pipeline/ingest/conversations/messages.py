@@ -8,9 +8,9 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.ingest.aliases import ROLES
+from pipeline.ingest.conversations.parts import joined_parts
 from pipeline.ingest.fragments import Json, pointer
-from pipeline.ingest.parts import joined_parts
+from pipeline.ingest.layouts.aliases import ROLES
 from pipeline.ingest.records import PROBLEM
 from pipeline.schemas import MESSAGES_PL
 

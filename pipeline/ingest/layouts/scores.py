@@ -5,11 +5,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.ingest.aliases import CRITERIA, PLAIN_SCORES, plain
-from pipeline.ingest.messages import problem
+from pipeline.ingest.conversations.messages import problem
+from pipeline.ingest.layouts.aliases import CRITERIA, PLAIN_SCORES, plain
+from pipeline.ingest.layouts.slots import Task
+from pipeline.ingest.layouts.verdicts import spelled
 from pipeline.ingest.records import Encoding
-from pipeline.ingest.slots import Task
-from pipeline.ingest.verdicts import spelled
 
 ASPECTS: Final = frozenset({"helpfulness", "honesty", "instruction_following", "truthfulness"})  # UltraFeedback's four
 VALUE_KEYS: Final = ("Rating", "rating", "score", "Score", "value")  # the score inside an object of one criterion

@@ -1,0 +1,1 @@
+"""Any file -> batches of rows as JSON fragments, whatever its format and packing."""
