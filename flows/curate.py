@@ -162,8 +162,8 @@ def _result(future: PrefectFuture[Any], done: Callable[[int], None]) -> Any:  # 
 
 def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rule], lease: Lease) -> Outcome:
     stages = _Stages(run)
-    with stages.timed("detect layouts", None, "files"):
-        futures = [work.submit(f"detect {name}", steps.detect_layouts, group) for name, group in _grouped(files)]
+    with stages.timed("detect layouts", len(files), "files") as done:
+        futures = [work.submit(f"detect {name}", steps.detect_layouts, group, done) for name, group in _grouped(files)]
         files = sorted((file for future in futures for file in future.result()), key=lambda file: file.index)
     _stop_at_refused(run.config, files)
     with stages.timed("ingest", None, "rows") as done:

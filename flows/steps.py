@@ -75,7 +75,7 @@ class InputFile:
     joined: tuple[tuple[JoinedFile, ...], ...] = ()  # for each `join:` of the source, its files
 
 
-def detect_layouts(files: list[InputFile]) -> list[InputFile]:
+def detect_layouts(files: list[InputFile], done: Callable[[int], None]) -> list[InputFile]:
     """The files with their layouts, or why they have none. One that cannot be read has neither: ingest will say so."""
     found: list[InputFile] = []
     for mine in _by_source(files):
@@ -84,8 +84,9 @@ def detect_layouts(files: list[InputFile]) -> list[InputFile]:
                 joined = stack.enter_context(ingest.open_joins(mine[0].source, mine[0].joined))
             except UnreadableFileError:
                 found += mine
-                continue
-            found += [_detect_layout(file, joined) for file in mine]
+            else:
+                found += [_detect_layout(file, joined) for file in mine]
+        done(len(mine))
     return found
 
 
