@@ -221,7 +221,7 @@ def ingest_work(places: list[Path], folder: Path, threads: int) -> Callable[[], 
     files = [steps.InputFile(i, config.sources[0], str(place), place.name, place.stat().st_size, None) for i, place in enumerate(places)]
 
     def one(file: steps.InputFile) -> Row:
-        inputs, _ = steps.ingest_files(run, steps.detect_layouts([file]), lambda _: None)
+        inputs, _ = steps.ingest_files(run, steps.detect_layouts([file], lambda _: None), lambda _: None)
         return inputs[0]
 
     def work() -> int:
