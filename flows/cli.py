@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import queries, rules, storage
+from pipeline import queries, rules, storage, stories
 from pipeline.config import PipelineConfig, load_config
 from pipeline.errors import ConfigError, PrefineError
 
@@ -214,8 +214,8 @@ def explain(
     debug: DebugOption = False,
 ) -> None:
     """Tell the whole story of one record or pair."""
-    story = queries.explain(_dataset_root(config, sample), asked, version)
-    out.print(queries.render_story(story), markup=False, highlight=False, soft_wrap=True)
+    story = stories.explain(_dataset_root(config, sample), asked, version)
+    out.print(stories.render_story(story), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

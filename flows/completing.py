@@ -1,20 +1,18 @@
 """What a config would have to say of a file that detection refuses: guesses from names and values, each tried before it is told."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from pipeline import ingest, storage
+from flows.inputs import open_joins
 from pipeline.config import SourceConfig
 from pipeline.errors import PrefineError
 from pipeline.ingest.layouts.aliases import PROMPT_TAIL, SLOTS, plain
 from pipeline.ingest.layouts.verdicts import spelling, words
-from pipeline.ingest.looking import Field, Look, key_fits, look
+from pipeline.ingest.preview import Field, Preview, key_fits, preview
 from pipeline.ingest.records import Encoding
 
 _MARKS: Final = (("a", "b"), ("1", "2"), ("x", "y"), ("0", "1"), ("left", "right"), ("first", "second"))
@@ -39,14 +37,14 @@ class Completion:
     joined: str | None = field(default=None)
 
 
-def complete(place: str, name: str, seen: Look, others: list[tuple[str, str, Look]], base: Path) -> Completion | None:
+def complete(place: str, name: str, seen: Preview, others: list[tuple[str, str, Preview]], base: Path) -> Completion | None:
     """What a config could say so that a refused file is read; None when nothing that was tried works.
 
     Args:
         place: the file.
         name: the file as published.
         seen: what its first records show.
-        others: place, name and look of the other files there.
+        others: place, name and preview of the other files there.
         base: where published names start.
     """
     winner = _winner(seen)
@@ -62,7 +60,7 @@ def complete(place: str, name: str, seen: Look, others: list[tuple[str, str, Loo
             if not key_fits(place, other_place, key):
                 continue
             join = {"uri": other_place, "on": key}
-            both = _look(place, name, {"join": [join]}, base)
+            both = _previewed(place, name, {"join": [join]}, base)
             slots = _texts(both.fields, winner) if both else None
             if slots is not None:
                 done = _tried(place, name, seen, {"winner": winner, **slots}, join, other_name, base)
@@ -71,34 +69,23 @@ def complete(place: str, name: str, seen: Look, others: list[tuple[str, str, Loo
     return None
 
 
-@contextmanager
-def open_joins(source: SourceConfig, base: Path) -> Iterator[ingest.Joins | None]:
-    """What a source is joined to; None when it is not."""
-    if not source.join:
-        yield None
-        return
-    files = [[ingest.JoinedFile(*one) for one in storage.list_files(join.uri, base)] if join.uri else [] for join in source.join]
-    with ingest.open_joins(source, files) as joined:
-        yield joined
-
-
-def _look(place: str, name: str, said: dict[str, Any], base: Path) -> Look | None:
+def _previewed(place: str, name: str, said: dict[str, Any], base: Path) -> Preview | None:
     try:
         source = SourceConfig.model_validate({"name": "tried", "uri": place, **said})
         with open_joins(source, base) as joined:
-            return look(place, name, source, joined)
+            return preview(place, name, source, joined)
     except (PrefineError, ValidationError):
         return None
 
 
 def _tried(
-    place: str, name: str, seen: Look, fields: dict[str, str | list[str]], join: dict[str, str] | None, other: str | None, base: Path
+    place: str, name: str, seen: Preview, fields: dict[str, str | list[str]], join: dict[str, str] | None, other: str | None, base: Path
 ) -> Completion | None:
     has_annotator = any(plain(one.name) in SLOTS["annotator"] for one in seen.fields)
     reason = next((one.name for one in seen.fields if re.fullmatch(_REASON, one.name) and one.characters >= _TEXT_CHARACTERS), None)
     fields = fields | ({"rationale": reason} if reason else {})
     said: dict[str, Any] = {"layout": "votes" if has_annotator else "ab", "fields": fields} | ({"join": [join]} if join else {})
-    found = _look(place, name, said, base)
+    found = _previewed(place, name, said, base)
     if found is None or found.layout is None:
         return None
     if join is None:
@@ -107,7 +94,7 @@ def _tried(
     return Completion(said, why, join["uri"])
 
 
-def _winner(seen: Look) -> str | None:
+def _winner(seen: Preview) -> str | None:
     """The field of the verdicts: by name, else the one whose values are verdicts."""
     named = next((str(one.slots["winner"]) for one in seen.proposals if one.name == "ab" and "winner" in one.slots), None)
     if named is not None:
@@ -143,7 +130,7 @@ def _are_sides(a: str, b: str) -> bool:
     return len(parts_a) == len(parts_b) and len(differ) == 1 and differ[0] in _MARKS
 
 
-def _keys(seen: Look, other: Look) -> list[str]:
+def _keys(seen: Preview, other: Preview) -> list[str]:
     """Fields of both files that may be the key, those that are called like one first."""
     theirs = {one.name for one in other.fields}
     shared = [one.name for one in seen.fields if one.name in theirs and one.type in ("text", "number")]

@@ -21,8 +21,9 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import joining, progress, steps
-from flows.steps import InputFile, Run
+from flows import ingesting, joining, progress, steps
+from flows.inputs import InputFile, input_files
+from flows.steps import Run
 from pipeline import publish, queries, rules, storage
 from pipeline.config import PipelineConfig, load_config
 from pipeline.errors import CheckFailedError, LayoutError, PrefineError, TooManyQuarantinedError
@@ -111,21 +112,6 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
             storage.delete(runs)
 
 
-def input_files(config: PipelineConfig, base: str, limit: int | None) -> list[InputFile]:
-    """Every file of every source, in the order of the config and of their names."""
-    files: list[InputFile] = []
-    ours = storage.resolve(config.workspace, base).rstrip("/") + "/"
-    for source in config.sources:
-        uri = source.uri if source.version is None else queries.judgements_of(storage.resolve(source.version, base))
-        listed = [  # `uri: .` means the data, not what earlier runs made of it
-            file for file in storage.list_files(str(uri), base) if source.version is not None or not file[0].startswith(ours)
-        ]
-        joined = joining.joined_files(source, base)
-        for place, name, size in joining.main_files(source, listed, joined):
-            files.append(InputFile(len(files), source, place, name, size, limit, joined=joined))
-    return files
-
-
 def _partitions(files: list[InputFile]) -> int:
     packed = (*storage.PACKED_ENDINGS, ".parquet", ".arrow", ".feather")
     read = {(f.source.name, f.place): (f.name, f.bytes) for f in files}
@@ -163,11 +149,11 @@ def _result(future: PrefectFuture[Any], done: Callable[[int], None]) -> Any:  # 
 def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rule], lease: Lease) -> Outcome:
     stages = _Stages(run)
     with stages.timed("detect layouts", len(files), "files") as done:
-        futures = [work.submit(f"detect {name}", steps.detect_layouts, group, done) for name, group in _grouped(files)]
+        futures = [work.submit(f"detect {name}", ingesting.detect_layouts, group, done) for name, group in _grouped(files)]
         files = sorted((file for future in futures for file in future.result()), key=lambda file: file.index)
     _stop_at_refused(run.config, files)
     with stages.timed("ingest", None, "rows") as done:
-        futures = [work.submit(f"ingest {name}", steps.ingest_files, run, group, done) for name, group in _grouped(files)]
+        futures = [work.submit(f"ingest {name}", ingesting.ingest_files, run, group, done) for name, group in _grouped(files)]
         results = [future.result() for future in futures]
     inputs, asked = ([row for result in results for row in result[part]] for part in (0, 1))
     if asked:

@@ -7,14 +7,15 @@ from typing import Any, Final
 
 import polars as pl
 
-from flows import first_records
-from flows.completing import Completion, complete, open_joins
+from flows.completing import Completion, complete
+from flows.inputs import open_joins
 from pipeline import ingest, profile, storage
 from pipeline.config import SourceConfig, load_config
 from pipeline.errors import ConfigError, LayoutError, UnreadableFileError
 from pipeline.ingest.files import sources
 from pipeline.ingest.layouts.aliases import SLOTS, VOTE_SLOTS, plain
-from pipeline.ingest.looking import Look, look
+from pipeline.ingest.preview import Preview, preview
+from pipeline.profile import examples
 
 _REPEATS: Final = 5  # files told that repeat another one
 _NAMES: Final = 1_000  # annotators' names kept to guess what they are
@@ -49,12 +50,12 @@ class FileFacts:
     bytes: int
     format: str = "unknown"
     compression: str = "none"
-    look: Look | None = None
+    preview: Preview | None = None
     rows: int = 0  # read
     whole: bool = False  # whether those are all of the file's rows
     judgements: int = 0
     ratings: int = 0
-    quarantined: int = 0  # rows of which nothing could be used, or votes
+    quarantined: int = 0  # rows of which something could not be read
     error: str | None = None
 
 
@@ -77,7 +78,7 @@ class Group:
     @property
     def layout(self) -> ingest.Layout | None:
         """How its files are read; None when they cannot be, or hold no row."""
-        return self.first.look.layout if self.first.look and not self.first.error else None
+        return self.first.preview.layout if self.first.preview and not self.first.error else None
 
 
 @dataclass
@@ -127,33 +128,33 @@ def inspect(uri: str, base: Path, rows: int | None, source: SourceConfig | None 
 
 def _alike(file: FileFacts) -> object:
     """What files of one group have in common."""
-    if file.look is None:
+    if file.preview is None:
         return ("empty", file.error and file.name)
-    fields = tuple(one.name for one in file.look.fields)
-    if file.look.layout is None or file.error:
+    fields = tuple(one.name for one in file.preview.fields)
+    if file.preview.layout is None or file.error:
         return ("refused", fields, re.sub(re.escape(file.name), "", file.error or ""))
-    layout = {key: value for key, value in asdict(file.look.layout).items() if key != "why"}
+    layout = {key: value for key, value in asdict(file.preview.layout).items() if key != "why"}
     return ("read", tuple(sorted(fields)), repr(sorted(layout.items())))
 
 
-def _examine(file: FileFacts, source: SourceConfig, limit: int | None, joined: ingest.Joins | None) -> _Seen:
+def _examine(file: FileFacts, source: SourceConfig, limit: int | None, joined: ingest.Joins) -> _Seen:
     """Read a file; what it is goes into `file`, what its records are is returned."""
     seen = _Seen()
     try:
         file.format, file.compression = _format(file.place)
-        file.look = look(file.place, file.name, source, joined)
-        file.error = file.look.error if file.look else None
+        file.preview = preview(file.place, file.name, source, joined)
+        file.error = file.preview.error if file.preview else None
         if file.error is not None:
             return seen
         for batch in ingest.read_records(file.place, file.name, source, "overall", limit, joined):
             file.rows += batch.rows
             file.judgements += batch.judgements.height
             file.ratings += batch.ratings.height
-            file.quarantined += batch.quarantined.height
+            file.quarantined += batch.unread
             _remember(seen, batch, file.number)
         file.whole = limit is None or file.rows < limit
     except (LayoutError, UnreadableFileError) as error:
-        file.error = str(error)
+        file.error = str(error).replace(file.place, file.name)
     return seen
 
 
@@ -164,8 +165,8 @@ def _remember(seen: _Seen, batch: ingest.Batch, number: int) -> None:
     for annotators in (batch.judgements["annotator"], batch.ratings["annotator"]):
         if len(seen.names) < _NAMES:
             seen.names.update(annotators.drop_nulls().unique(maintain_order=True).head(_NAMES))
-    if len(seen.records) < first_records.SHOWN:
-        seen.records += [*first_records.judged(batch.judgements), *first_records.rated(batch.ratings)]
+    if len(seen.records) < examples.SHOWN:
+        seen.records += [*examples.judged(batch.judgements), *examples.rated(batch.ratings)]
 
 
 def _format(place: str) -> tuple[str, str]:
@@ -177,8 +178,8 @@ def _format(place: str) -> tuple[str, str]:
 
 def _summarise(group: Group, seen: list[_Seen]) -> None:
     """Add up what the files of a group hold."""
-    group.records = next((one.records[: first_records.SHOWN] for one in seen if one.records), [])
-    first_records.hide_names(group.records)
+    group.records = next((one.records[: examples.SHOWN] for one in seen if one.records), [])
+    examples.hide_names(group.records)
     names = set().union(*(one.names for one in seen))
     group.annotator_kind = _kind_of(names)
     if group.layout is not None:
@@ -204,12 +205,12 @@ def _tell_copies(groups: list[Group], seen: list[_Seen]) -> None:
 
 def _complete(groups: list[Group], base: Path) -> None:
     """Find out what would make refused files readable."""
-    looks = {group.first.name: (group.first.place, group.first.name, group.first.look) for group in groups if group.first.look}
+    previews = {group.first.name: (group.first.place, group.first.name, group.first.preview) for group in groups if group.first.preview}
     for group in groups:
-        if group.first.error is None or group.first.look is None:
+        if group.first.error is None or group.first.preview is None:
             continue
-        others = [(place, name, seen) for place, name, seen in looks.values() if seen is not None and name != group.first.name]
-        group.completion = complete(group.first.place, group.first.name, group.first.look, others, base)
+        others = [(place, name, seen) for place, name, seen in previews.values() if seen is not None and name != group.first.name]
+        group.completion = complete(group.first.place, group.first.name, group.first.preview, others, base)
         if group.completion:
             names = (str(group.completion.said["fields"]["winner"]), group.first.name.rsplit("/", 1)[-1])
             group.annotator_kind = next((kind for kind in (_kind_of({name}) for name in names) if kind), None)
@@ -231,11 +232,11 @@ def document(groups: list[Group], configs: list[str]) -> dict[str, Any]:
     names = {file.number: file.name for group in groups for file in group.files}
     told = []
     for group, config in zip(groups, configs, strict=True):
-        layout, seen = group.layout, group.first.look
+        layout, seen = group.layout, group.first.preview
         told.append(
             {
                 "files": [
-                    {key: value for key, value in vars(file).items() if key not in ("look", "place", "number")} for file in group.files
+                    {key: value for key, value in vars(file).items() if key not in ("preview", "place", "number")} for file in group.files
                 ],
                 "layout": layout.name if layout else None,
                 "why": layout.why if layout else None,
@@ -245,9 +246,7 @@ def document(groups: list[Group], configs: list[str]) -> dict[str, Any]:
                 "fields": {one.name: one.type for one in seen.fields} if seen else {},
                 "candidates": [{"layout": one.name, "lacks": one.lacks} for one in seen.proposals] if seen else [],
                 "records": group.records,
-                "findings": [
-                    {**row, "file": names.get(row["file"])} for row in group.findings.iter_rows(named=True)
-                ],
+                "findings": [{**row, "file": names.get(row["file"])} for row in group.findings.iter_rows(named=True)],
                 "annotator_kind": group.annotator_kind,
                 "completion": asdict(group.completion) if group.completion else None,
                 "texts_of": group.texts_of,

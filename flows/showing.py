@@ -10,7 +10,7 @@ from rich.text import Text
 
 from flows.inspecting import Group, is_personal
 from flows.starting import PASTE
-from pipeline.ingest.looking import Field, Look
+from pipeline.ingest.preview import Field, Preview
 
 _INDENT: Final = 2
 _LABEL: Final = 11
@@ -73,18 +73,18 @@ def _head(group: Group, width: int) -> Iterator[Text]:
 
 
 def _refused(group: Group, config: str, width: int) -> Iterator[Text]:
-    error, look = str(group.first.error), group.first.look
+    error, preview = str(group.first.error), group.first.preview
     reason = error.split("\n", 1)[0].removeprefix(f"{group.first.name}: ")
-    unsettled = look is not None and PASTE in error
+    unsettled = preview is not None and PASTE in error
     lines = [reason] if unsettled else [reason, *error.splitlines()[1:]]
     for number, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
         yield from _wrapped("problem" if number == 0 else "", line, width, "bold red", indent)
-    if look is not None and unsettled:
+    if preview is not None and unsettled:
         yield _title("fields", "")
-        yield from _table([("", field) for field in look.fields], width)
+        yield from _table([("", field) for field in preview.fields], width)
         yield _title("layouts", "the nearest, and what each lacks here")
-        for one in sorted(look.proposals, key=lambda proposal: len(proposal.lacks))[:_NEAREST]:
+        for one in sorted(preview.proposals, key=lambda proposal: len(proposal.lacks))[:_NEAREST]:
             yield from _wrapped("", f"{one.name}: {'; '.join(one.lacks) or 'fits'}", width)
     if group.texts_of:
         yield from _wrapped("hint", f"it holds the texts of {', '.join(group.texts_of)}", width)
@@ -97,24 +97,23 @@ def _refused(group: Group, config: str, width: int) -> Iterator[Text]:
 
 
 def _read(group: Group, names: dict[int, str], width: int) -> Iterator[Text]:
-    layout, look = group.layout, group.first.look
+    layout, preview = group.layout, group.first.preview
     assert layout is not None
-    assert look is not None
+    assert preview is not None
     yield from _wrapped("layout", f"{layout.name}: {layout.why}", width)
     yield from _wrapped("verdicts", verdicts_in_words(group), width)
-    yield from _fields(look, layout.unmapped, width)
+    yield from _fields(preview, layout.unmapped, width)
     yield from _records(group.records, width)
     yield from _findings(group, names, width)
 
 
 def verdicts_in_words(group: Group) -> str:
     """How a group's verdicts are understood."""
-    layout, look = group.layout, group.first.look
+    layout, preview = group.layout, group.first.preview
     assert layout is not None
     scale, slots = layout.encoding.grades, layout.slots
     if scale is not None:
-        middle = (scale.first + scale.second) / 2 if scale.tie is None else scale.tie
-        how = f"a scale: {scale.first:g} = first much better, {middle:g} = tie, {scale.second:g} = second much better"
+        how = f"a scale: {scale.first:g} = first much better, {scale.middle:g} = tie, {scale.second:g} = second much better"
     elif layout.name == "chosen_rejected":
         how = f"the order of the fields: {slots.get('chosen', 'chosen')!r} is the better answer"
     elif layout.name == "candidates":
@@ -123,13 +122,13 @@ def verdicts_in_words(group: Group) -> str:
         how = "scores; the higher one is better"
     else:
         how = _ENCODINGS.get(layout.encoding.kind, layout.encoding.kind)
-    found = f" (found: {', '.join(clean(one, 40) for one in look.verdicts)})" if look and look.verdicts else ""
+    found = f" (found: {', '.join(clean(one, 40) for one in preview.verdicts)})" if preview and preview.verdicts else ""
     return how + found
 
 
-def _fields(look: Look, unmapped: list[str], width: int) -> Iterator[Text]:
-    rows = [(slot if number == 0 else "+", field) for slot, fields in look.read.items() for number, field in enumerate(fields)]
-    rows += [("extra", field) for field in look.fields if field.name in set(unmapped)]
+def _fields(preview: Preview, unmapped: list[str], width: int) -> Iterator[Text]:
+    rows = [(slot if number == 0 else "+", field) for slot, fields in preview.read.items() for number, field in enumerate(fields)]
+    rows += [("extra", field) for field in preview.fields if field.name in set(unmapped)]
     yield _title("fields", "what each is read from; `extra` keeps what nothing is read from")
     yield from _table(rows, width)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from flows.inspecting import FileFacts, Group
 from pipeline import ingest, storage
 from pipeline.config import FieldsConfig, SourceConfig
-from pipeline.errors import ConfigError, PrefineError
+from pipeline.errors import PrefineError
 
 _ENDINGS: Final = r"(\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|feather|ipc|zip|gz|bz2|xz|zst))+$"
 _SAYS_NOTHING: Final = r"(?i)(data(set)?|annotations?|train(ing)?|test|valid(ation)?|dev|all|part|shard|results?)([-_]?\d+)*"
@@ -148,16 +148,15 @@ def _sources(group: Group, uri: str, base: Path, folder: Path, *, alone: bool) -
 
 
 def _files(pattern: str) -> list[str]:
-    try:
-        return [place for place, _, _ in storage.list_files(pattern, "/")]
-    except ConfigError:
-        return []
+    return [place for place, _, _ in storage.look(pattern, "/").files]
 
 
 def _globs(places: list[str]) -> list[str]:
     """Patterns that may name these files and no other."""
     parts = [place.split("/") for place in places]
     folder = "/".join(_common([own[:-1] for own in parts]))
+    if not folder.strip("/"):
+        return []  # everything there is
     names = _pattern([own[-1] for own in parts])
     options = [folder, f"{folder}/{names}", f"{folder}/**/{names}"]
     if len({len(own) for own in parts}) == 1:

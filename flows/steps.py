@@ -1,39 +1,28 @@
-"""The body of every task: read one partition, call one stage, write, return places and counts.
+"""The body of every task on a partition: read it, call one stage, write, return places and counts.
 
 Nothing here decides about data. Tables travel as files below the run's scratch folder; tasks exchange plain values.
 """
 
 import functools
-import itertools
-from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows import joining
 from pipeline import embed as embedding
-from pipeline import identity, ingest, ledger, masking, pairing, rating_pairs, rules, split, storage
-from pipeline.config import EmbedConfig, PipelineConfig, RatingsConfig, SourceConfig
+from pipeline import identity, ledger, pairing, rating_pairs, rules, split, storage
+from pipeline.config import EmbedConfig, PipelineConfig, RatingsConfig
 from pipeline.consensus.majority import majority
-from pipeline.errors import LayoutError, UnreadableFileError
-from pipeline.ingest import JoinedFile, Joins, published
-from pipeline.schemas import DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING
+from pipeline.schemas import CONTENT_SIGNALS, DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING
 from pipeline.signals import degenerate, is_blank, language, lengths, personal, similarity, text_of, votes
-from pipeline.stage import BUCKETS, bucket_of, partition_buckets
+from pipeline.stage import bucket_of, partition_buckets
 from pipeline.store import Store
 
-ROWS_IN_HAND = 50_000  # ingested rows of a table held before they are written out
-BYTES_IN_HAND = 64 << 20  # and their bytes, where rows are long
 TEXTS_AT_ONCE = 4_096  # embedded between two writes to the store: what a killed run loses at most
 EMBEDDINGS = "embeddings"
-# What is kept of identified records until they are numbered.
-IDENTIFIED = [*(name for name in JUDGEMENT.names if name not in ("judgement_id", "is_copy", "derived_from")), "base_id", "vote_layout"]
-RATED = [name for name in RATING.names if name != "is_copy"]
 
 
 @dataclass(frozen=True)
@@ -58,206 +47,6 @@ class Run:
         """How a person reads a partition: its buckets."""
         first, last = self.buckets(partition)
         return f"buckets {first:02x}-{last:02x}"
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """One file of a source."""
-
-    index: int  # position among all files of the run
-    source: SourceConfig
-    place: str
-    name: str  # as published
-    bytes: int
-    rows: int | None  # read at most that many
-    layout: str | None = None  # as detected
-    refused: str | None = None  # why no layout could be
-    joined: tuple[tuple[JoinedFile, ...], ...] = ()  # for each `join:` of the source, its files
-
-
-def detect_layouts(files: list[InputFile], done: Callable[[int], None]) -> list[InputFile]:
-    """The files with their layouts, or why they have none. One that cannot be read has neither: ingest will say so."""
-    found: list[InputFile] = []
-    for mine in _by_source(files):
-        with ExitStack() as stack:
-            try:
-                joined = stack.enter_context(ingest.open_joins(mine[0].source, mine[0].joined))
-            except UnreadableFileError:
-                found += mine
-            else:
-                found += [_detect_layout(file, joined) for file in mine]
-        done(len(mine))
-    return found
-
-
-def _by_source(files: list[InputFile]) -> list[list[InputFile]]:
-    return [list(some) for _, some in itertools.groupby(files, key=lambda file: file.source.name)]
-
-
-def _detect_layout(file: InputFile, joined: Joins) -> InputFile:
-    if file.source.version is not None:
-        return file
-    try:
-        layout = ingest.detect(file.place, file.name, file.source, joined)
-    except LayoutError as error:
-        return replace(file, refused=str(error))
-    except UnreadableFileError:
-        return file
-    return replace(file, layout=layout.name if layout else None)
-
-
-def ingest_files(
-    run: Run, files: list[InputFile], done: Callable[[int], None]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Read files into identified records and quarantined rows, cut by partition.
-
-    Returns:
-        INPUT rows plus `reasons` (quarantined records by reason) and `scales` (rows of `pipeline.rating_pairs.SCALES`); and
-        what was asked for of the joined files, as `flows.joining.account_joined` takes it.
-    """
-    inputs: list[dict[str, Any]] = []
-    asked: list[dict[str, Any]] = []
-    for mine in _by_source(files):
-        source = mine[0].source
-        with ExitStack() as stack:
-            try:
-                joined = stack.enter_context(ingest.open_joins(source, mine[0].joined))
-            except UnreadableFileError as error:
-                inputs += [_unreadable(run, file, f"{file.name} needs a file that it is joined to. {error}") for file in mine]
-                asked += joining.unread_rows(mine[0].joined, source.name, str(error))
-                continue
-            inputs += [_ingest_file(run, file, joined, done) for file in mine]
-            asked += joining.used_rows(joined, source.name, run.scratch, mine[0].index)
-    return inputs, asked
-
-
-def _about(file: InputFile) -> dict[str, Any]:
-    known = {"source": file.source.name, "source_uri": file.name, "role": "records", "bytes": file.bytes}
-    return {**known, "sha256": None, "unused_rows": None}
-
-
-def _unreadable(run: Run, file: InputFile, why: str) -> dict[str, Any]:
-    """One quarantined row for a whole file."""
-    place = {"source": file.source.name, "source_uri": file.name, "source_row": -1}
-    about_it = {**place, "reason": "unreadable_file", "field": None, "detail": why, "raw": None}
-    row = masking.mask(pl.DataFrame([about_it], schema=ingest.QUARANTINED), run.config.content.mask).drop("_masked")
-    out = _PartitionedOutput(run, file.index)
-    out.add("quarantine", identity.quarantine_ids(row), bucket_of("record_id"))
-    out.flush()
-    nothing = {"layout": None, "rows_counted": None, "rows": 0, "records": 1, "ratings": 0, "quarantined_rows": 0}
-    return {**_about(file), **nothing, "unreadable": row.item(0, "detail"), "reasons": {"unreadable_file": 1}, "scales": []}
-
-
-def _ingest_file(run: Run, file: InputFile, joined: Joins, done: Callable[[int], None]) -> dict[str, Any]:
-    if file.source.version is not None:
-        return _ingest_version(run, file, done)
-    about = _about(file)
-    out = _PartitionedOutput(run, file.index)
-    rows = records = ratings = quarantined_rows = 0
-    reasons: Counter[str] = Counter()
-    scales: list[pl.DataFrame] = []
-    mask = run.config.content.mask
-    try:
-        about["sha256"] = storage.file_sha256(file.place)
-        if file.refused is None:
-            batches = ingest.read_records(file.place, file.name, file.source, run.config.criterion, file.rows, joined)
-        else:
-            batches = ingest.read_refused(file.place, file.name, file.source, file.refused, file.rows)
-        for batch in batches:
-            judgements, rated = masking.mask(batch.judgements, mask), masking.mask(batch.ratings, mask)
-            identified = masking.note(identity.identify(judgements, run.config.annotators, run.config.dataset))
-            rated = masking.note(identity.identify_ratings(rated, run.config.annotators, run.config.dataset))
-            quarantined = identity.quarantine_ids(masking.mask(batch.quarantined, mask).drop("_masked"))
-            out.add("raw", identified.select(IDENTIFIED), bucket_of("prompt_id"))
-            out.add("rated", rated.select(RATED), bucket_of("prompt_id"))
-            out.add("quarantine", quarantined, bucket_of("record_id"))
-            scales.append(rating_pairs.summarise_scales(rated))
-            rows += batch.rows
-            ratings += rated.height
-            records += identified.height + rated.height + quarantined.height
-            quarantined_rows += quarantined.get_column("source_row").n_unique()
-            reasons.update(dict(quarantined.group_by("reason").len().iter_rows()))
-            done(batch.rows)
-        counted = ingest.count_rows(file.place) if file.rows is None else None  # a limited run does not read to the end
-    except OSError:
-        out.discard()  # the task is tried again
-        raise
-    except UnreadableFileError as error:
-        out.discard()
-        return {**_unreadable(run, file, str(error)), "sha256": about["sha256"]}
-    out.flush()
-    return {
-        **about,
-        "layout": file.layout,
-        "rows_counted": counted,
-        "rows": rows,
-        "records": records,
-        "ratings": ratings,
-        "quarantined_rows": quarantined_rows,
-        "unreadable": None,
-        "reasons": dict(reasons),
-        "scales": rating_pairs.join_scales(scales).to_dicts(),
-    }
-
-
-def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> dict[str, Any]:
-    """One judgements file of a published version: the votes of its published pairs, with the ids they have."""
-    folder = file.place.rsplit("/judgements/", 1)[0]
-    out = _PartitionedOutput(run, file.index)
-    rows = 0
-    for votes_of_published in published.read_votes(file.place, folder, file.source.name, file.name, file.rows):
-        masking.require_masked(votes_of_published, run.config.content.mask, file.name)
-        out.add("raw", votes_of_published.select(IDENTIFIED), bucket_of("prompt_id"))
-        rows += votes_of_published.height
-        done(votes_of_published.height)
-    out.flush()
-    counted = published.count_votes(file.place, folder)
-    return {
-        **_about(file),
-        "sha256": storage.file_sha256(file.place),
-        "layout": "version",
-        "rows_counted": counted if file.rows is None else min(counted, file.rows),
-        "rows": rows,
-        "records": rows,
-        "ratings": 0,
-        "quarantined_rows": 0,
-        "unreadable": None,
-        "reasons": {},
-        "scales": [],
-    }
-
-
-class _PartitionedOutput:
-    """One file's rows, cut by bucket into one scratch folder a partition."""
-
-    def __init__(self, run: Run, index: int) -> None:
-        edges = partition_buckets(run.partitions)
-        self.run, self.index = run, index
-        self.partition_of = pl.Series([p for p, (first, last) in enumerate(edges) for _ in range(first, last + 1)], dtype=pl.UInt16)
-        self.waiting: dict[str, list[pl.DataFrame]] = {}
-        self.written: list[str] = []
-        assert self.partition_of.len() == BUCKETS
-
-    def add(self, table: str, rows: pl.DataFrame, bucket: pl.Expr) -> None:
-        if rows.is_empty():
-            return
-        partition = pl.lit(self.partition_of).gather(bucket.cast(pl.UInt32))
-        self.waiting.setdefault(table, []).append(rows.with_columns(_partition=partition))
-        held = self.waiting[table]
-        if sum(frame.height for frame in held) >= ROWS_IN_HAND or sum(frame.estimated_size() for frame in held) >= BYTES_IN_HAND:
-            self.flush()
-
-    def flush(self) -> None:
-        for table, frames in self.waiting.items():
-            for (partition,), part in pl.concat(frames).partition_by("_partition", as_dict=True, include_key=False).items():
-                folder = storage.join(self.run.scratch, table, f"{partition:03d}")
-                self.written.append(storage.join(folder, f"{self.index:06d}-{len(self.written):06d}.parquet"))
-                storage.write_table(part, self.written[-1], compression="none")  # read once and deleted: packing costs more than it saves
-        self.waiting = {}
-
-    def discard(self) -> None:
-        for place in self.written:
-            storage.delete(place)
 
 
 def _read_parts(run: Run, table: str, partition: int) -> pl.DataFrame | None:
@@ -361,14 +150,14 @@ def add_signals(run: Run, partition: int) -> None:
     pairs = degenerate.add_degenerate(votes.add_votes(pairs))
     pairs = degenerate.add_repeats(pairs, storage.read_table(storage.join(run.scratch, "repeats.parquet")))
     content = run.config.content
-    pairs = language.add_language(pairs) if content.language else _without(pairs, language.COLUMNS)
-    pairs = personal.add_personal(pairs) if content.personal else _without(pairs, personal.COLUMNS)
+    pairs = language.add_language(pairs) if content.language else _without(pairs, "language")
+    pairs = personal.add_personal(pairs) if content.personal else _without(pairs, "personal")
     storage.write_table(pairs, run.place("pairs-0", partition))
 
 
-def _without(pairs: pl.DataFrame, columns: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Signals that the config switches off."""
-    return pairs.with_columns(pl.lit(None, kind).alias(name) for name, kind in columns.items())
+def _without(pairs: pl.DataFrame, family: str) -> pl.DataFrame:
+    """Pairs with nulls for the signals of a family that the config switches off."""
+    return pl.concat([pairs, _empty(pa.schema(CONTENT_SIGNALS[family]))], how="diagonal")
 
 
 def _vectors(run: Run, partition: int) -> tuple[pl.DataFrame, pl.DataFrame, Any]:

@@ -42,6 +42,7 @@ class FieldsConfig(_Part):
     """
 
     prompt: FieldPath | None = Field(default=None, description="Text or messages. A list of fields is joined by a blank line.")
+    history: str | None = Field(default=None, description="Earlier turns, put before the prompt: a list of [asked, answered].")
     system: str | None = Field(default=None, description="System message put before the prompt.")
     tools: str | None = Field(default=None, description="Tool definitions, JSON.")
     chosen: str | None = Field(default=None, description="Preferred answer: text, messages or a whole transcript.")
@@ -80,7 +81,7 @@ class FieldsConfig(_Part):
     )
     candidate_rationale: str | None = Field(default=None, description="Why a candidate got its score: inside it, or a list beside them.")
     prefix: str | None = Field(
-        default=None, description="The part of the answer that all candidates continue: text, or a list of steps, one a line."
+        default=None, description="The part of the answer that all answers of a row continue: text, or a list of steps, one a line."
     )
     order: str | None = Field(default=None, description="Candidates best first, by index, name or text; a nested list is a tie.")
     pair_verdicts: str | None = Field(
@@ -107,12 +108,16 @@ class GradesConfig(_Part):
     second: float = Field(description="The value that says most strongly that the second answer is better.")
     tie: float | None = Field(default=None, description="The value of a tie; half way between the two when left out.")
 
+    @property
+    def middle(self) -> float:
+        """The value of a tie."""
+        return (self.first + self.second) / 2 if self.tie is None else self.tie
+
     @model_validator(mode="after")
     def _in_order(self) -> "GradesConfig":
-        middle = (self.first + self.second) / 2 if self.tie is None else self.tie
         low, high = sorted((self.first, self.second))
-        if not low < middle < high:
-            raise ValueError(f"tie ({middle:g}) must lie between first ({self.first:g}) and second ({self.second:g})")
+        if not low < self.middle < high:
+            raise ValueError(f"tie ({self.middle:g}) must lie between first ({self.first:g}) and second ({self.second:g})")
         return self
 
 
@@ -216,15 +221,22 @@ class SourceConfig(_Part):
     )
     annotator_kind: AnnotatorKind = "human"
     max_quarantine_share: float = Field(
-        default=0.05, ge=0.0, le=1.0, description="Share of rows (and of files) that may be unreadable before the run stops."
+        default=0.05,
+        ge=0.0,
+        le=1.0,
+        description="Share of rows (and of files) that may be unreadable before the run stops; a stated `no_verdict` does not count.",
     )
 
     @model_validator(mode="after")
     def _one_place(self) -> "SourceConfig":
         if (self.uri is None) == (self.version is None):
             raise ValueError(f"source {self.name!r} needs exactly one of uri and version")
-        if self.join and self.version is not None:
-            raise ValueError(f"source {self.name!r}: a published version is whole; leave `join` out")
+        if self.version is not None:
+            of_raw_files = {"layout", "fields", "outcomes", "grades", "ratings", "join", "annotator_kind"}
+            known = {name: field for name, field in type(self).model_fields.items() if name in of_raw_files}
+            said = [name for name, field in known.items() if getattr(self, name) != field.get_default(call_default_factory=True)]
+            if said:
+                raise ValueError(f"source {self.name!r}: a published version is read as it is; leave `{'`, `'.join(said)}` out")
         return self
 
     @model_validator(mode="before")

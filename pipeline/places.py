@@ -100,11 +100,18 @@ def look(uri: str, base: str | Path) -> Listing:
     else:
         for one in _candidates(place, listing, base):
             if not (one.lower().endswith(".zip") and _add_members(listing, one, base, None)):
-                fs, path = url_to_fs(one)
-                listing.files.append((one, _published_name(one, base), int(fs.size(path) or 0)))
+                listing.files.append((one, _published_name(one, base), _size(one)))
     listing.files.sort(key=lambda file: (file[1], file[0]))
     listing.left_out.sort()
     return listing
+
+
+def _size(place: str) -> int:
+    fs, path = url_to_fs(place)
+    try:
+        return int(fs.size(path) or 0)
+    except FileNotFoundError:
+        return 0  # a link to nothing: reading it says so
 
 
 def _candidates(place: str, listing: Listing, base: str | Path) -> list[str]:
@@ -119,12 +126,18 @@ def _candidates(place: str, listing: Listing, base: str | Path) -> list[str]:
         read = {p: _may_be_data(p, last) for p in found if not _hidden(p[fixed:])}
     elif fs.isdir(path):
         below = len(path.rstrip("/"))
-        read = {str(p): _is_data(str(p)) for p in fs.find(path) if not _hidden(str(p)[below:])}
+        found = [str(p) for p in fs.find(path) if not _hidden(str(p)[below:])]
+        read = {p: _is_data(p) and not (local and _is_pipe(p)) for p in found}
     else:
         read = {path: True} if fs.exists(path) else {}
     places = {p: p if local else str(fs.unstrip_protocol(p)) for p in read}
     listing.left_out += [_published_name(places[p], base) for p, wanted in read.items() if not wanted]
     return [places[p] for p, wanted in read.items() if wanted]
+
+
+def _is_pipe(path: str) -> bool:
+    """Whether reading it may wait for ever: a pipe, a socket, a device."""
+    return Path(path).exists() and not Path(path).is_file()
 
 
 def _hidden(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""EDGE: reads published versions: the user's SQL and the files of sql/ in DuckDB, and the story of one record.
+"""EDGE: reads published versions: the user's SQL and the files of sql/ in DuckDB.
 
 User SQL runs in a session that can read the registered tables and nothing else: no file, no network, no setting. A check
 that a text "is a select" would be no protection (in DuckDB 2 a CTE may hold COPY or DELETE); the locked session is.
@@ -9,19 +9,20 @@ import re
 import tempfile
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from fsspec.core import url_to_fs
 
 from pipeline import storage
 from pipeline.errors import NotFoundError, PrefineError, QueryError
-from pipeline.schemas import DROPPED, INPUT, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING, SIGNALS, conform
+from pipeline.schemas import DROPPED, INPUT, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING, conform
 
 VERSION_NAME = re.compile(r"v\d{6,}")
 PARTS: dict[str, tuple[str, pa.Schema]] = {  # part -> folder in the version, schema
@@ -168,15 +169,20 @@ def version_tables(folder: str, paths: list[str], inputs: list[dict[str, Any]] |
     return {**tables, "inputs": inputs_table(inputs), "stages": stages_table(counts)}
 
 
-def _session(tables: Tables, threads: int, memory_limit: str) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def session(tables: Tables, threads: int = 2, memory_limit: str = "2GB") -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB session with the tables and the views over them. It is not locked: never for SQL of users."""
     spill = Path(tempfile.gettempdir()) / f"prefine-duckdb-{uuid.uuid4().hex}"  # made when needed, removed on close
     config = {"threads": threads, "memory_limit": memory_limit, "temp_directory": str(spill)}
     con = duckdb.connect(":memory:", config=config)  # type: ignore[arg-type, unused-ignore]
-    for name, table in tables.items():
-        con.register(name, table)
-    for name, text in sql_files("views").items():
-        con.execute(f"create view {name} as\n{text}")
-    return con
+    try:
+        for name, table in tables.items():
+            con.register(name, table)
+        for name, text in sql_files("views").items():
+            con.execute(f"create view {name} as\n{text}")
+        yield con
+    finally:
+        con.close()
 
 
 @dataclass(frozen=True)
@@ -199,35 +205,42 @@ class Catalogue:
         known = [*TABLES, *sql_files("views")]
         if text in known:
             text = f"from {text}"
-        con = _session(self.tables, self.threads, self.memory_limit)
-        expired = threading.Event()
-
-        def stop() -> None:
-            expired.set()
-            con.interrupt()
-
-        timer = threading.Timer(self.timeout_seconds, stop)
-        timer.daemon = True
-        try:
-            for setting in LOCK:
-                con.execute(setting)
-            timer.start()
-            statements = len(con.extract_statements(text))
-            if statements != 1:
-                raise QueryError(f"Expected one SQL statement, found {statements}. Ask them one at a time.")
-            answer: pa.Table = con.sql(text).to_arrow_table()
-            return answer
-        except duckdb.InterruptException:
-            if not expired.is_set():
+        with session(self.tables, self.threads, self.memory_limit) as con, _time_limit(con, self.timeout_seconds):
+            try:
+                for setting in LOCK:
+                    con.execute(setting)
+                statements = len(con.extract_statements(text))
+                if statements != 1:
+                    raise QueryError(f"Expected one SQL statement, found {statements}. Ask them one at a time.")
+                answer: pa.Table = con.sql(text).to_arrow_table()
+                return answer
+            except duckdb.InterruptException:
                 raise
-            raise QueryError(f"Stopped after {self.timeout_seconds:g} seconds. Narrow the question or raise the limit.") from None
-        except (duckdb.Error, ValueError) as error:
-            raise QueryError(_worded(error, known)) from None
-        finally:
-            timer.cancel()
-            if timer.is_alive():
-                timer.join()  # a thread that still holds the session at exit makes DuckDB report leaks
-            con.close()
+            except (duckdb.Error, ValueError) as error:
+                raise QueryError(_worded(error, known)) from None
+
+
+@contextmanager
+def _time_limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Interrupt what runs longer, and say so."""
+    expired = threading.Event()
+
+    def stop() -> None:
+        expired.set()
+        con.interrupt()
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException:
+        if not expired.is_set():
+            raise
+        raise QueryError(f"Stopped after {seconds:g} seconds. Narrow the question or raise the limit.") from None
+    finally:
+        timer.cancel()
+        timer.join()  # a thread that still holds the session at exit makes DuckDB report leaks
 
 
 def _worded(error: Exception, known: list[str]) -> str:
@@ -266,11 +279,8 @@ def open_version(
 
 def run_views(tables: Tables, names: list[str], threads: int = 2, memory_limit: str = "2GB") -> dict[str, list[dict[str, Any]]]:
     """The rows of several files of sql/views, by name."""
-    con = _session(tables, threads, memory_limit)
-    try:
+    with session(tables, threads, memory_limit) as con:
         return {name: con.sql(f"from {name}").to_arrow_table().to_pylist() for name in names}
-    finally:
-        con.close()
 
 
 @dataclass(frozen=True)
@@ -306,150 +316,12 @@ def run_checks(
     """
     folders = sorted({folder for folder, _ in PARTS.values()})
     paths = [f"{f}/{name}" for f in folders for name in storage.children(storage.join(version_folder, f)) if name.endswith(".parquet")]
-    con = _session(version_tables(version_folder, paths, inputs, counts), threads, memory_limit)
     found = []
-    try:
+    with session(version_tables(version_folder, paths, inputs, counts), threads, memory_limit) as con:
         for check, text in sql_files("checks").items():
             con.execute(f"create or replace temp table violations as\n{text}")
             total = con.sql("select count(*) from violations").fetchall()[0][0]
             if total:
                 rows = con.sql(f"from violations limit {VIOLATIONS_SHOWN}").to_arrow_table().to_pylist()
                 found.append(Violation(check, rows, int(total)))
-    finally:
-        con.close()
     return found
-
-
-@dataclass(frozen=True)
-class Story:
-    """All that a version knows about one record or pair; rows as dictionaries, in the schemas' words."""
-
-    asked: str
-    version: str
-    ledger: list[dict[str, Any]]
-    judgements: list[dict[str, Any]]
-    ratings: list[dict[str, Any]]
-    pairs: list[dict[str, Any]]  # PAIR or DROPPED rows plus `fate`: published or dropped
-    quarantined: list[dict[str, Any]]
-
-
-def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
-    """What became of a record, a pair, or a row of a file.
-
-    Args:
-        dataset_root: the dataset's folder or URL.
-        asked: a record id, a pair id, or FILE:ROW, where FILE is the published name or its last parts.
-        version: the current one when left out.
-
-    Raises:
-        NotFoundError: nothing in the version has that id or row.
-    """
-    catalogue = open_version(dataset_root, version)
-    # The id is only ever a value in a filter expression, never text in SQL.
-    file, _, row = asked.rpartition(":")
-    id_, uri = pc.field("record_id"), pc.field("source_uri")
-    matches = (id_ == asked) | (pc.field("pair_id") == asked) | (pc.field("witness_pair_id") == asked)
-    if file and row.isascii() and row.isdigit() and len(row) < 19:
-        matches = ((uri == file) | pc.ends_with(uri, f"/{file}")) & (pc.field("source_row") == int(row))
-    place = ["source", "source_uri", "source_row"]
-    asked_for = [row for name in ("pairs", "dropped") for row in _rows(catalogue.tables[name], pc.field("pair_id") == asked, ["pair_id"])]
-    listed = sorted({record for row in asked_for for record in row["records"]})
-    ledger = _rows(catalogue.tables["ledger"], matches | id_.isin(_ids(listed)), [*place, "record_id"])
-    records = sorted({r["record_id"] for r in ledger})
-    derived = _derived_from(catalogue, records)
-    pair_ids = sorted({p for r in ledger for p in (r["pair_id"], r["witness_pair_id"]) if p} | set(derived.values()) | {asked})
-    pairs = [
-        {**row, "fate": fate}
-        for name, fate in (("pairs", "published"), ("dropped", "dropped"))
-        for row in _rows(catalogue.tables[name], pc.field("pair_id").isin(_ids(pair_ids)), ["pair_id"])
-    ]
-    stated = {(r["record_id"], r["source_uri"], r["source_row"]) for r in ledger}
-    wanted = pc.field("judgement_id").isin(_ids(sorted({*records, *derived})))
-    judgements = _rows(catalogue.tables["judgements"], wanted, [*place, "judgement_id"])
-    judgements = [r for r in judgements if r["judgement_id"] in derived or (r["judgement_id"], r["source_uri"], r["source_row"]) in stated]
-    ratings = _rows(catalogue.tables["ratings"], pc.field("rating_id").isin(_ids(records)), [*place, "rating_id"])
-    ratings = [r for r in ratings if (r["rating_id"], r["source_uri"], r["source_row"]) in stated]
-    quarantined = _rows(catalogue.tables["quarantine"], id_.isin(_ids(records)), [*place, "record_id"])
-    quarantined = [r for r in quarantined if (r["record_id"], r["source_uri"], r["source_row"]) in stated]
-    if not ledger and not pairs:
-        raise NotFoundError(
-            f"{dataset_root} {catalogue.version}: nothing is known as {asked!r}. Give a record id, a pair id, or FILE:ROW "
-            "(rows count from 0; `prefine query ledger` lists all)."
-        )
-    return Story(asked, catalogue.version, ledger, judgements, ratings, pairs, quarantined)
-
-
-def _derived_from(catalogue: Catalogue, records: list[str]) -> dict[str, str]:
-    """The judgements derived from some of these ratings, and their pairs."""
-    con = _session(catalogue.tables, catalogue.threads, catalogue.memory_limit)
-    try:
-        sql = "select distinct judgement_id, pair_id from judgements where list_has_any(derived_from, ?::varchar[])"
-        return dict(con.execute(sql, [records]).fetchall())
-    finally:
-        con.close()
-
-
-def _ids(values: list[str]) -> pa.StringArray:
-    return pa.array(values, pa.string())  # an empty list has no type of its own
-
-
-def _rows(table: Table, matches: pc.Expression, order: list[str]) -> list[dict[str, Any]]:
-    source = table if isinstance(table, ds.Dataset) else ds.dataset(table)
-    return list(source.to_table(filter=matches).sort_by([(name, "ascending") for name in order]).to_pylist())
-
-
-def render_story(story: Story) -> str:
-    """A story as plain text for a terminal; control characters of the data are shown as `?`."""
-    lines = [f"{story.asked} in version {story.version}"]
-    for r in story.ledger:
-        lines += ["", f"record {r['record_id']}", f"  from     {r['source']}: {r['source_uri']} row {r['source_row']}"]
-        lines += [f"  fate     {r['fate']} at {r['stage']}: {r['reason']}{_threshold(r)}"]
-        named = (("detail", "detail"), ("pair", "pair_id"), ("witness", "witness_pair_id"))
-        lines += [f"  {name:<9}{r[key]}" for name, key in named if r[key]]
-    for r in story.judgements:
-        verdict = {"a": "A is better", "b": "B is better", "tie": "tie"}[r["outcome"]] + (" (both bad)" if r["both_bad"] else "")
-        lines += ["", f"judgement {r['judgement_id']}{' (a copy)' if r['is_copy'] else ''}", f"  verdict  {verdict}"]
-        lines += [f"  derived  from ratings {', '.join(r['derived_from'])}"] if r["derived_from"] else []
-        lines += [f"  by       {r['annotator_kind']} {r['annotator_id']}, criterion {r['criterion']}"]
-        lines += [f"  changed  {', '.join(r['normalised']) or 'nothing'} by normalisation"]
-        told = ("model_a", "model_b", "strength", "context", "rationale", "extra")
-        lines += [f"  {key:<9} {r[key]}" for key in told if r[key] is not None]
-    for r in story.ratings:
-        lines += ["", f"rating {r['rating_id']}{' (a copy)' if r['is_copy'] else ''}"]
-        lines += [f"  score    {_short(r['score'])} on a scale of {_short(r['score_min'])} to {_short(r['score_max'])}"]
-        lines += [f"  by       {r['annotator_kind']} {r['annotator_id']}, criterion {r['criterion']}"]
-        lines += [f"  flags    {', '.join(r['flags'])}"] if r["flags"] else []
-        lines += [f"  changed  {', '.join(r['normalised']) or 'nothing'} by normalisation"]
-        lines += [f"  {key:<9} {r[key]}" for key in ("model", "context", "rationale", "extra") if r[key] is not None]
-        lines += [_messages("response", r["response"])]
-    for r in story.pairs:
-        lines += ["", f"pair {r['pair_id']} ({r['fate']})"]
-        if r["fate"] == "dropped":
-            lines += [f"  dropped  at {r['stage']}: {r['reason']}{_threshold(r)}{' - ' + r['detail'] if r['detail'] else ''}"]
-        lines += [f"  split    {r['split']}, sources {', '.join(r['sources'])}"]
-        lines += [f"  votes    {r['votes_chosen']} chosen, {r['votes_rejected']} rejected, {r['votes_tie']} tie"]
-        lines += ["  " + ", ".join(f"{name} {_short(r[name])}" for name in ("p_chosen", "p_tie", "margin", "weight"))]
-        lines += [_messages(name, r[name]) for name in ("prompt", "chosen", "rejected")]
-        lines += ["  signals  " + ", ".join(f"{s.name} {_short(r[s.name])}" for s in SIGNALS)]
-    for r in story.quarantined:
-        lines += ["", f"quarantined {r['record_id']}", f"  reason   {r['reason']}{', field ' + r['field'] if r['field'] else ''}"]
-        lines += [f"  {key:<9}{_cut(r[key])}" for key in ("detail", "raw") if r[key]]
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for text in lines for line in text.splitlines() or [""])
-
-
-def _threshold(row: dict[str, Any]) -> str:
-    return "" if row["score"] is None else f" (score {_short(row['score'])}, threshold {_short(row['threshold'])})"
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
-
-
-def _cut(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 300 else f"{flat[:300]} [... {len(flat) - 300} more characters]"
-
-
-def _messages(name: str, messages: list[dict[str, Any]]) -> str:
-    said = [f"{m['role']}: {_cut(m['content'])}{' + tool calls ' + _cut(m['tool_calls']) if m['tool_calls'] else ''}" for m in messages]
-    return "\n".join(f"  {name if i == 0 else '':<9}{text}" for i, text in enumerate(said or ["(none)"]))

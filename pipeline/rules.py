@@ -5,19 +5,17 @@ at one pair at a time and run in one pass (`apply_local`); a share rule ranks al
 (`summarise_share`, `reduce_share`, `apply_share`).
 """
 
-import difflib
-import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 import polars as pl
-import pyarrow as pa
 from polars.exceptions import PolarsError
 
+from pipeline.conditions import COLUMNS, plain_comparison, require_known, tokens_of
 from pipeline.config import ContentConfig, RuleConfig, RulesConfig
 from pipeline.errors import ConfigError, SchemaError
-from pipeline.schemas import PAIR
+from pipeline.schemas import CONTENT_SIGNALS
 from pipeline.stage import StageResult, split_by_reason
 
 _NONE = [("identical_answers", "identical_answers"), ("tie", "tie")]
@@ -27,33 +25,6 @@ _SAFE = [
     ("unreadable_text", "chosen_unreadable_share > 0.2 or rejected_unreadable_share > 0.2"),
 ]
 PRESETS = {"safe": _SAFE, "none": _NONE}
-
-_NOT_YET = {"noise_score"}  # a declared column that nothing fills: a rule on it would never apply, silently
-_POLARS_TYPE: dict[pa.DataType, pl.DataType] = {
-    pa.bool_(): pl.Boolean(), pa.int64(): pl.Int64(), pa.float32(): pl.Float64(), pa.float64(): pl.Float64(), pa.string(): pl.String()
-}  # fmt: skip
-COLUMNS: dict[str, pl.DataType] = {
-    field.name: _POLARS_TYPE[field.type]
-    for field in PAIR
-    if field.name == "criterion"
-    or field.name.endswith("_language")
-    or (field.type in _POLARS_TYPE and field.type != pa.string() and field.name not in _NOT_YET)
-}
-
-# What a drop_if may consist of. A list of what is allowed: nothing else reaches the SQL parser, so no subquery, window, aggregate
-# (their values would depend on the partition), clock, random number or function that reads anything.
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?!\w)|(?P<word>[A-Za-z_][A-Za-z0-9_]*)|\"(?P<quoted>[A-Za-z_][A-Za-z0-9_]*)\""
-    r"|(?P<text>'(?:[^'\\]|'')*')|(?P<comment>--|/\*)|(?P<mark><=|>=|<>|!=|==|[<>=+\-*/%(),]))"
-)
-_KEYWORDS = {"and", "or", "not", "is", "null", "in", "between", "like", "true", "false", "case", "when", "then", "else", "end"}
-_FUNCTIONS = {"abs", "ceil", "coalesce", "exp", "floor", "greatest", "least", "ln", "lower", "nullif", "round", "sign", "sqrt", "upper"}
-_MAY_HOLD = (
-    "use columns, numbers, 'text', and, or, not, comparisons, arithmetic, in, between, is null, like, case, and "
-    f"{', '.join(sorted(_FUNCTIONS))}."
-)
-_MAX_CHARS = 4000  # the SQL engine's stack overflows on chains of some ten thousand terms
-_COMPARISONS = {"<", "<=", ">", ">=", "=", "==", "<>", "!="}
 
 _DROP_COLUMNS = ["stage", "reason", "score", "threshold", "detail", "witness_pair_id"]
 
@@ -206,14 +177,14 @@ def _compile(config: RuleConfig) -> Rule:
     share = config.drop_top_share or config.keep_lowest_share
     if share is None:
         raise ConfigError(f"rule {config.name!r}: expected one of drop_if, drop_top_share, keep_lowest_share.")
-    _known(config.name, share.signal)
+    require_known(config.name, share.signal)
     if not COLUMNS[share.signal].is_numeric():
         raise ConfigError(f"rule {config.name!r}: {kind} ranks by {share.signal!r}, which is no number; use drop_if for flags and text.")
     return Rule(name=config.name, kind=kind, columns=(share.signal,), share=Decimal(repr(share.share)))
 
 
 def _drop_if(name: str, sql: str) -> Rule:
-    tokens = _tokens(name, sql)
+    tokens = tokens_of(name, sql)
     columns = tuple(dict.fromkeys(value for kind, value in tokens if kind == "column"))
     if not columns:
         raise ConfigError(f"rule {name!r}: drop_if {sql!r} uses no column, so it would treat all pairs alike.")
@@ -225,84 +196,16 @@ def _drop_if(name: str, sql: str) -> Rule:
         raise ConfigError(f"rule {name!r}: drop_if {sql!r} is not a valid condition: {str(error).splitlines()[0]}.") from None
     if result.dtype != pl.Boolean or len(result) != 2:
         raise ConfigError(f"rule {name!r}: drop_if {sql!r} gives {result.dtype}; expected true or false, as in `{columns[0]} < 0.5`.")
-    score, threshold = _plain_comparison(tokens)
+    score, threshold = plain_comparison(tokens)
     return Rule(name=name, kind="drop_if", columns=columns, sql=sql, score=score, threshold=threshold)
 
 
-def _tokens(name: str, sql: str) -> list[tuple[str, str]]:
-    """The condition as (kind, value), where kind is column, keyword, function, number, text or mark."""
-    if len(sql) > _MAX_CHARS:
-        raise ConfigError(f"rule {name!r}: drop_if has {len(sql)} characters; expected at most {_MAX_CHARS}. Split it into several rules.")
-    tokens: list[tuple[str, str]] = []
-    text, position = sql.rstrip(), 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None or match.lastgroup == "comment":
-            found = text[position:].strip()[:20]
-            raise ConfigError(f"rule {name!r}: drop_if {sql!r} has {found!r}, which a condition may not hold; {_MAY_HOLD}")
-        kind, value = str(match.lastgroup), str(match[str(match.lastgroup)])
-        position = match.end()
-        if kind == "quoted" or (kind == "word" and value in COLUMNS):
-            kind = "column"
-        elif kind == "word":
-            called = text[position:].lstrip().startswith("(")
-            kind, value = _word(name, sql, value, called)
-        if kind == "column":
-            _known(name, value)
-        tokens.append((kind, value))
-    return tokens
-
-
-def _word(name: str, sql: str, word: str, called: bool) -> tuple[str, str]:
-    lower = word.lower()
-    if lower in _KEYWORDS:
-        return "keyword", lower
-    if not called:
-        return "column", word
-    if lower in _FUNCTIONS:
-        return "function", lower
-    raise ConfigError(f"rule {name!r}: drop_if {sql!r} calls {word!r}, which a condition may not do; {_MAY_HOLD}")
-
-
-def _known(name: str, column: str) -> None:
-    if column not in COLUMNS:
-        near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.0)
-        raise ConfigError(f"rule {name!r}: unknown column {column!r}; did you mean {near[0]!r}? Columns: {', '.join(COLUMNS)}.")
-
-
 def _require_computed(name: str, column: str, content: ContentConfig | None) -> None:
-    source = (PAIR.field(column).metadata or {}).get(b"source", b"").decode()
-    key = {"py3langid": "language", "pipeline.sensitive": "personal"}.get(source)
+    key = next((key for key, signals in CONTENT_SIGNALS.items() if column in {signal.name for signal in signals}), None)
     if content is not None and key is not None and not getattr(content, key):
         raise ConfigError(
             f"rule {name!r}: {column!r} is not computed, because content.{key} is false; set it to true, or leave the rule out."
         )
-
-
-def _plain_comparison(tokens: list[tuple[str, str]]) -> tuple[str | None, float | None]:
-    """The column and number of `column < number`, either way round, or of a bare flag; otherwise nothing."""
-    while len(tokens) > 2 and tokens[0][1] == "(" and tokens[-1][1] == ")" and _closes_last(tokens):
-        tokens = tokens[1:-1]
-    if len(tokens) == 1:
-        return tokens[0][1], 1.0
-    marks = [i for i, (kind, value) in enumerate(tokens) if kind == "mark" and value in _COMPARISONS]
-    if len(marks) != 1:
-        return None, None
-    left, right = tokens[: marks[0]], tokens[marks[0] + 1 :]
-    for column, number in ((left, right), (right, left)):
-        sign, digits = (-1.0, number[1:]) if number[:1] == [("mark", "-")] else (1.0, number)
-        if [k for k, _ in column] == ["column"] and [k for k, _ in digits] == ["number"]:
-            return column[0][1], sign * float(digits[0][1])
-    return None, None
-
-
-def _closes_last(tokens: list[tuple[str, str]]) -> bool:
-    depth = 0
-    for i, (_, value) in enumerate(tokens):
-        depth += (value == "(") - (value == ")")
-        if depth == 0:
-            return i == len(tokens) - 1
-    return False
 
 
 def _values(pairs: pl.DataFrame, columns: list[str]) -> list[pl.Expr]:

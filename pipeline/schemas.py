@@ -21,18 +21,8 @@ MESSAGE = pa.struct(
     ]
 )
 MESSAGES = pa.list_(MESSAGE)
-MESSAGES_PL = pl.List(
-    pl.Struct(
-        {
-            "role": pl.String,
-            "content": pl.String,
-            "name": pl.String,
-            "tool_calls": pl.String,
-            "tool_call_id": pl.String,
-            "reasoning_content": pl.String,
-        }
-    )
-)
+MESSAGE_FIELDS = [field.name for field in MESSAGE]
+MESSAGES_PL = pl.List(pl.Struct(dict.fromkeys(MESSAGE_FIELDS, pl.String)))
 STRINGS = pa.list_(pa.string())
 
 
@@ -148,6 +138,19 @@ def _per_side(name: str, kind: pa.DataType, unit: str, range_: str, source: str)
     return [_required(f"{side}_{name}", kind, unit=unit, range=range_, source=source) for side in _SIDES]
 
 
+# Signals that the config can switch off, by their key below `content:`; all null then.
+CONTENT_SIGNALS: dict[str, list["pa.Field[Any]"]] = {
+    "language": [
+        *(_optional(f"{text}_language", pa.string(), unit="ISO 639-1", range="null: too short, or undecided", source="py3langid") for text in ("prompt", *_SIDES)),
+        _optional("language_mismatch", pa.bool_(), unit="flag", range="both answers have a language, and not the same", source="py3langid"),
+    ],
+    "personal": [
+        *(_optional(f"{text}_personal", pa.int64(), unit="findings", range="0 and up", source="pipeline.sensitive") for text in ("prompt", *_SIDES)),
+        *(_optional(f"{text}_secrets", pa.int64(), unit="findings", range="0 and up", source="pipeline.sensitive") for text in ("prompt", *_SIDES)),
+        _optional("sensitive_kinds", STRINGS, unit="kinds", range="secret, email, iban, card, ip, phone; in prompt or answers", source="pipeline.sensitive"),
+    ],
+}
+
 # Signals: one column each, computed by pipeline/signals from texts, votes and vectors. They never change a label.
 SIGNALS = [
     # similarity: cosines of sentence embeddings; null when a text is empty
@@ -177,13 +180,8 @@ SIGNALS = [
     *_per_side("truncated_tail", pa.bool_(), "flag", "ends in a colon", "A-LoL (2023)"),
     *_per_side("role_marker", pa.bool_(), "flag", "a speaker marker inside the text", "pipeline.signals.degenerate"),
     *_per_side("unreadable_share", pa.float64(), "share", "replacement, control and private-use characters, 0 to 1", "pipeline.signals.degenerate"),
-    # languages; null when too short or undecided, and throughout when content.language is false
-    *(_optional(f"{text}_language", pa.string(), unit="ISO 639-1", range="null: too short, or undecided", source="py3langid") for text in ("prompt", *_SIDES)),
-    _optional("language_mismatch", pa.bool_(), unit="flag", range="both answers have a language, and not the same", source="py3langid"),
-    # personal data and secrets, by form; null throughout when content.personal is false
-    *(_optional(f"{text}_personal", pa.int64(), unit="findings", range="0 and up", source="pipeline.sensitive") for text in ("prompt", *_SIDES)),
-    *(_optional(f"{text}_secrets", pa.int64(), unit="findings", range="0 and up", source="pipeline.sensitive") for text in ("prompt", *_SIDES)),
-    _optional("sensitive_kinds", STRINGS, unit="kinds", range="secret, email, iban, card, ip, phone; in prompt or answers", source="pipeline.sensitive"),
+    *CONTENT_SIGNALS["language"],
+    *CONTENT_SIGNALS["personal"],
 ]
 
 # One row = all judgements, on one criterion, of the same two responses to the same prompt.

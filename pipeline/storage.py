@@ -11,7 +11,6 @@ import tempfile
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -275,7 +274,7 @@ def file_sha256(place: str) -> str:
         with fsspec.open(place, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except (PermissionError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (FileNotFoundError, PermissionError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UnreadableFileError(f"{place}: cannot be read: {error}. Get the file again, or take it out of the source's `uri`.") from error
     return digest.hexdigest()
 
@@ -285,9 +284,3 @@ def package_folder(name: str) -> Path:
     installed = Path(str(resources.files("pipeline"))) / f"_{name}"
     checkout = Path(__file__).resolve().parent.parent / name
     return installed if installed.is_dir() else checkout
-
-
-def batches(table_places: Iterable[str], columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-    """Several Parquet files, one at a time."""
-    for place in table_places:
-        yield read_table(place, columns)

@@ -8,8 +8,8 @@ from pipeline.config import AnnotatorsConfig, RatingsConfig
 from pipeline.identity import identify, identify_ratings, number_ratings, number_votes
 from pipeline.ingest import RAW_JUDGEMENT, RAW_RATING
 from pipeline.rating_pairs import add_scales, summarise_scales
+from pipeline.schemas import MESSAGE_FIELDS
 
-_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content")
 _ROW = {
     "outcome": "a",
     "both_bad": False,
@@ -23,7 +23,7 @@ _ROW = {
 
 def message(role: str, content: str | None, **fields: str) -> dict[str, str | None]:
     """One message with all its fields."""
-    return {**dict.fromkeys(_FIELDS), "role": role, "content": content, **fields}
+    return {**dict.fromkeys(MESSAGE_FIELDS), "role": role, "content": content, **fields}
 
 
 def says(role: str, value: Any) -> list[dict[str, str | None]]:

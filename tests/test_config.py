@@ -80,6 +80,10 @@ def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_pat
         (config(sources=[{"uri": "x"}]), "c: 'sources.0.name' is required."),
         (config(sources=[{"name": "a"}]), "c: sources.0: source 'a' needs exactly one of uri and version."),
         (source(version="v"), "c: sources.0: source 'arena' needs exactly one of uri and version."),
+        (
+            config(sources=[{"name": "a", "version": "v", "layout": "ab", "fields": {"winner": "w"}}]),
+            "c: sources.0: source 'a': a published version is read as it is; leave `layout`, `fields` out.",
+        ),
         (config(sources=[]), "c: sources: List should have at least 1 item after validation, not 0."),
         (config(sources="raw"), "c: sources: Input should be a valid list (found 'raw')."),
         (source(uri=""), "c: sources.0.uri: String should have at least 1 character (found '')."),

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from pipeline.conditions import COLUMNS
 from pipeline.config import RuleConfig, RulesConfig
 from pipeline.errors import ConfigError, SchemaError
-from pipeline.rules import COLUMNS, Rule, apply_local, apply_share, compile_rules, reduce_share, rounds, summarise_share
+from pipeline.rules import Rule, apply_local, apply_share, compile_rules, reduce_share, rounds, summarise_share
 
 WHY = ["pair_id", "reason", "score", "threshold", "detail"]
 

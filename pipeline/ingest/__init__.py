@@ -14,7 +14,7 @@ from pipeline.ingest.joins import Joins, MainFile, open_joins
 from pipeline.ingest.joins.joined import JoinedFile, JoinedRows
 from pipeline.ingest.layouts.detect import ADAPTERS, detect_layout
 from pipeline.ingest.layouts.slots import Task, batch
-from pipeline.ingest.looking import first_records
+from pipeline.ingest.preview import first_records
 from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_JUDGEMENT, RAW_RATING, REASONS, Batch, Layout, Rows
 
 __all__ = [
@@ -67,17 +67,24 @@ def _settled(rows: Rows, before: int, main: MainFile, json: Json, name: str, sou
 
 
 def read_records(
-    place: str, name: str, source: SourceConfig, criterion: str, limit: int | None = None, joined: Joins | None = None
+    place: str,
+    name: str,
+    source: SourceConfig,
+    criterion: str,
+    limit: int | None = None,
+    joined: Joins | None = None,
+    layout: Layout | None = None,
 ) -> Iterator[Batch]:
     """A file's judgements, ratings and quarantined rows, batch by batch, in file order.
 
     Args:
-        place: local path or fsspec URL of jsonl, json, csv, tsv or parquet, plain or gzip.
+        place: local path or fsspec URL of a file of any kind that `pipeline.ingest.files` reads.
         name: the file as published; becomes `source_uri`.
         source: the source it belongs to.
         criterion: for rows that name none.
         limit: at most that many rows of the file; all of them when None.
         joined: what `open_joins` read for the source; needed where it has `join:`.
+        layout: what `detect` found; found from the first records when None.
 
     Yields:
         Batches. Their `rows` add up to the file's rows; an empty file yields none.
@@ -87,14 +94,13 @@ def read_records(
         UnreadableFileError: the file cannot be read to its end; batches before that are void.
     """
     json = Json()
-    layout: Layout | None = None
-    left, before = limit, 0
+    before = 0
     try:
         main = _opened(source, joined).main_file(name, json)
-        for rows in read_rows(place, json, texts=not source.join):
+        for rows, wanted in _up_to(limit, read_rows(place, json, texts=not source.join, whole=layout is not None and limit is None)):
             if layout is None and rows.frame.height:
                 layout = _settled(rows, before, main, json, name, source)
-            for part in main.join(rows if left is None else rows.head(left), before):
+            for part in main.join(wanted, before):
                 if layout is None or layout.name not in _READ_TEXTS:
                     part = in_fragments(part, json)
                 task = Task(part, layout or Layout("ab", {}, "no record"), json, source, name, criterion)
@@ -103,12 +109,19 @@ def read_records(
                 elif part.count:
                     yield batch(task, RAW_JUDGEMENT.to_frame(), PROBLEM.to_frame())
             before += rows.count
-            if left is not None:
-                left -= rows.count
-                if left <= 0:
-                    return
     finally:
         json.close()
+
+
+def _up_to(limit: int | None, batches: Iterator[Rows]) -> Iterator[tuple[Rows, Rows]]:
+    """Each batch that has some of the file's first `limit` rows, whole (a limit must not change the layout) and cut to those."""
+    left = limit
+    for rows in batches:
+        yield rows, rows if left is None else rows.head(left)
+        if left is not None:
+            left -= rows.count
+            if left <= 0:
+                return
 
 
 def read_refused(place: str, name: str, source: SourceConfig, why: str, limit: int | None = None) -> Iterator[Batch]:
@@ -126,16 +139,10 @@ def read_refused(place: str, name: str, source: SourceConfig, why: str, limit: i
     """
     detail = why.partition("\n")[0].removeprefix(f"{name}: ")
     json = Json()
-    left = limit
     try:
-        for rows in read_rows(place, json):
-            part = rows if left is None else rows.head(left)
+        for _, part in _up_to(limit, read_rows(place, json)):
             task = Task(part, Layout("ab", {}, "none"), json, source, name, "")
             refused = problem(pl.int_range(part.frame.height, eager=True), "unknown_layout", None, detail)
             yield batch(task, RAW_JUDGEMENT.to_frame(), refused)
-            if left is not None:
-                left -= part.count
-                if left <= 0:
-                    return
     finally:
         json.close()

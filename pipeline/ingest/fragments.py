@@ -4,6 +4,7 @@ A fragment is the JSON text of one value, so its type shows in its first charact
 row. Values reach DuckDB only as bound parameters or registered columns.
 """
 
+import atexit
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -83,6 +84,19 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+# Opening a session takes longer than reading a small file, so one that a reader leaves is the next one's. No two hold the same:
+# taking from a list and adding to it are each one step to Python's threads.
+_idle: list[duckdb.DuckDBPyConnection] = []
+_MOST_IDLE: Final = 16
+
+
+@atexit.register
+def _close_idle() -> None:
+    """DuckDB prints a page of warnings about sessions that Python's end finds open."""
+    while _idle:
+        _idle.pop().close()
+
+
 def pointer(*keys: str) -> str:
     """The JSON pointer (RFC 6901) to nested keys."""
     return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
@@ -92,19 +106,34 @@ class Json:
     """Columnar JSON operations; one object belongs to one reader."""
 
     def __init__(self) -> None:
-        """Open the session."""
-        self._session = connect()
+        """Take a session that is idle, or open one."""
+        try:
+            self._session = _idle.pop()
+        except IndexError:
+            self._session = connect()
+        self._sound = True
         self._nothing: dict[str, pl.DataFrame] = {}  # what each statement makes of no rows
 
     def close(self) -> None:
-        """End the session."""
-        self._session.close()
+        """Leave the session to the next reader, unless a statement failed in it."""
+        session = self._session
+        del self._session  # not ours any more
+        if self._sound and len(_idle) < _MOST_IDLE:
+            _idle.append(session)
+        else:
+            session.close()
 
     def _select(self, sql: str, rows: pl.DataFrame, parameters: Sequence[object] = ()) -> pl.DataFrame:
-        self._session.register("rows", rows.to_arrow())
+        return self._answer(sql, rows.to_arrow(), parameters)
+
+    def _answer(self, sql: str, rows: pa.Table, parameters: Sequence[object] = ()) -> pl.DataFrame:
+        self._session.register("rows", rows)
         try:
             result = self._session.sql(sql, params=list(parameters)) if parameters else self._session.sql(sql)
             frame = pl.from_arrow(result.to_arrow_table())
+        except duckdb.Error:
+            self._sound = False
+            raise
         finally:
             self._session.unregister("rows")
         assert isinstance(frame, pl.DataFrame)
@@ -163,12 +192,7 @@ class Json:
 
     def typed(self, columns: pa.Table) -> pl.DataFrame:
         """Typed Arrow columns as fragments; null, NaN and infinities become null."""
-        self._session.register("rows", columns)
-        try:
-            frame = pl.from_arrow(self._session.sql(_QUOTE).to_arrow_table())
-        finally:
-            self._session.unregister("rows")
-        assert isinstance(frame, pl.DataFrame)
+        frame = self._answer(_QUOTE, columns)
         return frame.select(without_nulls(frame[name]) for name in frame.columns)
 
     def elements(self, fragments: pl.Series) -> pl.DataFrame:

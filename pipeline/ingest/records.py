@@ -209,3 +209,8 @@ class Batch:
     ratings: pl.DataFrame
     quarantined: pl.DataFrame
     rows: int
+
+    @property
+    def unread(self) -> int:
+        """Rows of which something could not be read; that there is no verdict is a statement, and read."""
+        return self.quarantined.filter(pl.col("reason") != "no_verdict").get_column("source_row").n_unique()

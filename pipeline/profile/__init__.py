@@ -1,4 +1,4 @@
-"""What is worth knowing about records before they are curated: copies, swaps, contradictions, ties, empty texts, biases."""
+"""What is worth knowing about records before they are curated: examples, copies, swaps, contradictions, ties, empty texts, biases."""
 
 from pipeline.profile.facts import JUDGEMENT_FACTS, QUARANTINE_FACTS, RATING_FACTS, judgement_facts, quarantine_facts, rating_facts
 from pipeline.profile.findings import FINDING, findings, repeats, shared_records

@@ -11,9 +11,6 @@ from pipeline.signals import SIDES, text_of
 MAX_CHARS = 300  # read of a text; on 3,400 real texts a longer look is right no more often (99.3 % of those told)
 MIN_LETTERS, MIN_UNSPACED = 8, 4  # fewer letters (or signs of a script that writes a word in one or two) are too few to tell
 MIN_CONFIDENCE = 0.4  # of the same texts, cut to 25 characters: tells 91 %, and 99.5 % of those right
-COLUMNS: dict[str, pl.DataType] = {name: pl.String() for name in ("prompt_language", "chosen_language", "rejected_language")} | {
-    "language_mismatch": pl.Boolean()
-}
 _CHINESE = {"wuu": "zh", "yue": "zh"}  # written almost alike; ISO 639-1 has one code
 _NOTHING = "zxx"  # the model's class for what is no language: code, numbers
 

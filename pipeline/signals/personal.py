@@ -5,9 +5,6 @@ import polars as pl
 from pipeline import sensitive
 
 _TEXTS = ("prompt", "chosen", "rejected")
-COLUMNS: dict[str, pl.DataType] = {f"{name}_{what}": pl.Int64() for name in _TEXTS for what in ("personal", "secrets")} | {
-    "sensitive_kinds": pl.List(pl.String)
-}
 
 
 def add_personal(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -22,16 +19,12 @@ def add_personal(pairs: pl.DataFrame) -> pl.DataFrame:
     found = sensitive.find(pl.concat([held.get_column(name) for name in _TEXTS]))
     for name in _TEXTS:
         held = held.join(found.rename({"text": name, "found": f"_{name}"}), on=name, how="left", maintain_order="left")
-    kinds = [pl.col(f"_{name}").fill_null(pl.lit([], pl.List(pl.String))) for name in _TEXTS]
-    counts = [
-        column
-        for name, found_kinds in zip(_TEXTS, kinds, strict=True)
-        for column in (
-            found_kinds.list.eval(pl.element() != "secret").list.sum().cast(pl.Int64).alias(f"{name}_personal"),
-            found_kinds.list.count_matches("secret").cast(pl.Int64).alias(f"{name}_secrets"),
-        )
-    ]
-    every = pl.concat_list(kinds).list.unique().list.sort().alias("sensitive_kinds")
+    kinds = {name: pl.col(f"_{name}").fill_null(pl.lit([], pl.List(pl.String))) for name in _TEXTS}
+    secrets = {name: some.list.count_matches("secret").cast(pl.Int64) for name, some in kinds.items()}
+    personal = {name: some.list.len().cast(pl.Int64) - secrets[name] for name, some in kinds.items()}
+    every = pl.concat_list(kinds.values()).list.unique().list.sort().alias("sensitive_kinds")
+    counts = [count.alias(f"{name}_personal") for name, count in personal.items()]
+    counts += [count.alias(f"{name}_secrets") for name, count in secrets.items()]
     return pl.concat([pairs, held.select(*counts, every)], how="horizontal")
 
 

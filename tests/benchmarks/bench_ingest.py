@@ -212,16 +212,16 @@ def polars_work(places: list[Path], folder: Path, threads: int, *, as_parquet: b
 
 def ingest_work(places: list[Path], folder: Path, threads: int) -> Callable[[], int]:
     """Our work: the flow's detection and ingest tasks, a file each."""
-    from flows import steps
+    from flows import ingesting, inputs, steps
     from pipeline.config import PipelineConfig
 
     config = PipelineConfig.model_validate({"dataset": "bench", "sources": [{"name": "bench", "uri": str(places[0].parent)}]})
     size = sum(place.stat().st_size for place in places)
     run = steps.Run(config, str(folder / "scratch"), str(folder / "store"), partitions=max(1, -(-size // (64 << 20))))
-    files = [steps.InputFile(i, config.sources[0], str(place), place.name, place.stat().st_size, None) for i, place in enumerate(places)]
+    files = [inputs.InputFile(i, config.sources[0], str(place), place.name, place.stat().st_size, None) for i, place in enumerate(places)]
 
-    def one(file: steps.InputFile) -> Row:
-        inputs, _ = steps.ingest_files(run, steps.detect_layouts([file], lambda _: None), lambda _: None)
+    def one(file: inputs.InputFile) -> Row:
+        inputs, _ = ingesting.ingest_files(run, ingesting.detect_layouts([file], lambda _: None), lambda _: None)
         return inputs[0]
 
     def work() -> int:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.curate import Outcome
-from pipeline import queries
+from pipeline import stories
 from pipeline.schemas import SIGNALS
 
 DATA = Path(__file__).parents[2] / "data"
@@ -250,7 +250,7 @@ def test_explain_names_the_witness_of_a_merged_row(planted: str, curated: Curate
     file, row = next(p for p in group if any(r["fate"] == "merged" for r in curated.ledger[p]))
     witness = next(r["witness_pair_id"] for r in curated.ledger[file, row] if r["fate"] == "merged")
 
-    text = queries.render_story(queries.explain(curated.outcome.dataset_root, f"raw/{file}:{row}"))
+    text = stories.render_story(stories.explain(curated.outcome.dataset_root, f"raw/{file}:{row}"))
 
     assert "merged at pair_up: copy (score 1, threshold 1)" in text
     assert f"witness  {witness}" in text

@@ -13,7 +13,7 @@ import yaml
 from flows import cli, steps
 from flows.inspecting import Group, inspect, is_personal
 from flows.showing import clean, render
-from flows.starting import example_source, starter_config
+from flows.starting import _globs, example_source, starter_config
 from pipeline.config import PipelineConfig, SourceConfig, load_config, parse_config
 from tests.fakes import LetterEncoder
 
@@ -399,3 +399,8 @@ def test_cut_texts_say_so_and_count_wide_letters_twice() -> None:
     assert clean("a  b\n c", 20) == "a b c"
     assert clean("abcdef", 4) == "abc…"
     assert clean("字字字字", 5) == "字字…"
+
+
+def test_files_that_share_no_folder_are_not_looked_for_everywhere() -> None:
+    assert _globs(["/data/a.jsonl", "zip://a.jsonl::/data/b.zip"]) == []
+    assert _globs(["/data/a.jsonl", "/data/b.jsonl"])[0] == "/data"

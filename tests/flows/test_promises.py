@@ -335,7 +335,6 @@ def exchanged(given: Input, seed: int) -> Input:
 
 CHANGES: dict[str, Callable[[Input], Input]] = {
     "rows shuffled": lambda given: shuffled(given, 1),
-    "rows shuffled otherwise": lambda given: shuffled(given, 2),
     "sources and files reordered": reordered,
     "sides exchanged": lambda given: exchanged(given, 3),
     "all of these": lambda given: reordered(shuffled(exchanged(given, 4), 5)),

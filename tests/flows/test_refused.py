@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from flows import steps
+from flows import ingesting, steps
 from flows.curate import Outcome, run_flow
 from pipeline.errors import LayoutError
 from tests.fakes import LetterEncoder
@@ -39,7 +39,7 @@ def table(outcome: Outcome, name: str) -> list[dict[str, Any]]:
 
 def test_a_file_without_a_known_layout_stops_the_run_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began: list[str] = []
-    monkeypatch.setattr(steps, "ingest_files", lambda *given: began.append("ingest"))
+    monkeypatch.setattr(ingesting, "ingest_files", lambda *given: began.append("ingest"))
     config = write(tmp_path, 0.05, {"a.jsonl": GOOD, "b.jsonl": UNKNOWN})
 
     said = r"raw/b\.jsonl: no known layout fits these records\.\n  Columns found:\n    colour: text"

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -290,3 +291,13 @@ def test_files_of_a_folder_are_each_read_by_what_they_are(tmp_path: Path) -> Non
 def test_a_json_object_without_rows_shows_what_it_holds(ingest: Ingest) -> None:
     with pytest.raises(LayoutError, match=r"(?s)no known layout fits.*version: number"):
         ingest('{"version": 1, "features": {"a": 1}}', "a.json")
+
+
+def test_a_link_to_nothing_is_a_file_that_cannot_be_read_and_a_pipe_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "good.jsonl").write_text("{}")
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    assert [name for _, name, _ in storage.list_files(".", tmp_path)] == ["gone.jsonl", "good.jsonl"]
+    assert storage.look(".", tmp_path).left_out == ["pipe.jsonl"]
+    with pytest.raises(UnreadableFileError, match=r"gone\.jsonl: cannot be read: .*No such file"):
+        storage.file_sha256(str(tmp_path / "gone.jsonl"))

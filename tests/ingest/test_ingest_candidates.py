@@ -421,7 +421,7 @@ def as_conversations(answers: dict[str, int]) -> list[dict[str, Any]]:
     return [{"conversations": talk, "score": score} for talk, score in zip(talks, answers.values(), strict=True)]
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(answers=st.dictionaries(st.text("abcé \n\"{[", min_size=1, max_size=6), st.integers(0, 4), min_size=2, max_size=5))
 def test_ratings_written_in_any_layout_and_read_back_have_the_same_ids(answers: dict[str, int], ingest: Ingest) -> None:
     ids = []

@@ -381,7 +381,7 @@ class TestConfig:
         assert message in self.wrong(join)
 
     def test_a_published_version_is_joined_to_nothing(self) -> None:
-        with pytest.raises(ConfigError, match="source 's': a published version is whole; leave `join` out"):
+        with pytest.raises(ConfigError, match="source 's': a published version is read as it is; leave `join` out"):
             parse_config({"dataset": "d", "sources": [{"name": "s", "version": "v", "join": [{"uri": "t", "on": "id"}]}]}, "p.yaml")
 
     def test_on_is_a_key_in_yaml_and_no_is_text(self, tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ def test_joined_text_is_handed_on_in_pieces(joined: Joined, monkeypatch: pytest.
     assert read.reasons() == [(1, "unmatched_key", "id")]
 
 
-@settings(max_examples=20)  # each makes a database
+@settings(max_examples=12)  # each makes a database
 @given(
     votes=st.lists(st.integers(0, 6), min_size=1, max_size=12),
     texts=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1)), min_size=1, max_size=12),

@@ -64,7 +64,7 @@ def test_a_text_inside_an_object_is_found_and_the_rest_of_it_kept(ingest: Ingest
     row = {"question": {"id": "7", "full_text": "q"}, "answer_0": "x", "answer_1": "y", "score_0": 0.5, "score_1": -0.5}
     read = ingest([row])
     assert read.said("prompt") == [[("user", "q")]]
-    assert read.judgements["extra"].to_list() == ['{"question":{"id":"7","full_text":"q"}}']
+    assert read.judgements["extra"].to_list() == ['{"question":{"id":"7","full_text":"q"},"score_0":0.5,"score_1":-0.5}']
 
 
 def cells(*values: object) -> str:

@@ -18,7 +18,11 @@ from pipeline.ingest.records import BROKEN, Layout, Rows
 
 CHARACTERS = st.sampled_from('ab"\\:{}[], \n\r\t/\u00e9\u201c\U0001f600\x00')
 TEXTS = st.text(CHARACTERS, max_size=8)
-NUMBERS = st.sampled_from(["0", "-0", "7", "-12", "1.0", "1e3", "1" * 30, "true", "false", "null", "[]", '{"a": "b"}'])
+ESCAPED = st.lists(st.sampled_from(["\\ud83d", "\\ude00", "\\ud83d\\uDE00", "\\\\", "ud83d", "a"]), max_size=4).map(
+    lambda parts: f'"{"".join(parts)}"'
+)
+FRACTIONS = ("1.0", "-0.0", "0.25", "1.10", "0.1234567890123456", "0.00000012", "123456789012345.6")
+NUMBERS = st.sampled_from(["0", "-0", "7", "-12", *FRACTIONS, "1e3", "1" * 30, "true", "false", "null", "[]", '{"a": "b"}'])
 NAMES = st.sampled_from(["chosen", "label", "a b", "pr.mpt", "n\u00e9"])
 
 
@@ -34,7 +38,7 @@ def documents(draw: st.DrawFn) -> str:
 @st.composite
 def alike(draw: st.DrawFn) -> list[str]:
     """Objects of equal fields, now and then with another one among them."""
-    kinds = {"chosen": TEXTS.map(json.dumps), "label": NUMBERS | TEXTS.map(json.dumps), "pr.mpt": TEXTS.map(json.dumps)}
+    kinds = {"chosen": TEXTS.map(json.dumps) | ESCAPED, "label": NUMBERS | TEXTS.map(json.dumps), "pr.mpt": TEXTS.map(json.dumps)}
     row = st.fixed_dictionaries(kinds).map(lambda one: "{" + ", ".join(f'"{name}": {text}' for name, text in one.items()) + "}")
     return draw(st.lists(row | row | row | documents(), min_size=1, max_size=4))
 
@@ -60,6 +64,18 @@ def test_plain_fields_are_the_fields_and_values_that_the_careful_way_finds(sessi
             assert (session.quote(column.to_frame("x"))["x"] if is_text else column).to_list() == fragments.to_list()
 
 
+def test_numbers_and_nulls_of_any_kind_among_texts_are_plain() -> None:
+    rows = pl.Series(['{"chosen": "\\ud83d\\ude00", "score": 1.5}', '{"chosen": "b", "score": null}', '{"chosen": "c", "score": -2}'])
+
+    plain = plain_fields(rows)
+
+    assert plain is not None
+    assert {name: (column.to_list(), is_text) for name, (column, is_text) in plain.items()} == {
+        "chosen": (["\U0001f600", "b", "c"], True),
+        "score": (["1.5", None, "-2"], False),
+    }
+
+
 def test_texts_whole_numbers_and_booleans_are_plain() -> None:
     rows = pl.Series(['{"chosen": "a \\"b\\" \\\\", "label": 1, "tie": false}', '{"label":20,"tie":true,"chosen":""}'])
 
@@ -79,7 +95,8 @@ def test_texts_whole_numbers_and_booleans_are_plain() -> None:
         '{"chosen": 5, "label": 1}',
         '{"chosen": null, "label": 1}',
         '{"chosen": "x", "label": "1"}',
-        '{"chosen": "x", "label": 1.0}',
+        '{"chosen": "x", "label": 1.10}',
+        '{"chosen": "x", "label": 1e3}',
         '{"chosen": "x", "label": -0}',
         '{"chosen": "x"}',
         '{"chosen": "x", "label": 1, "more": 2}',
@@ -88,6 +105,8 @@ def test_texts_whole_numbers_and_booleans_are_plain() -> None:
         '{"x": {"chosen": "x", "label": 1}}',
         '{"chosen": "\\u0000", "label": 1}',
         '{"chosen": "\\ud800", "label": 1}',
+        '{"chosen": "\\ud83d\\ud83d\\ude00\\ude00", "label": 1}',
+        '{"chosen": "\\\\ud83d\\ude00", "label": 1}',
         '{"chosen": "x", "label": 1} {}',
         '{"chosen": "x", "label": 1',
         "[1]",
@@ -105,7 +124,7 @@ SAID = TALK | st.sampled_from(["plain", "", " \n", '["a", "b"]', "[x", "{}"])
 PARTED = st.tuples(TALK, SAID, SAID).map(lambda one: ("q", one[0] + one[1], one[0] + one[2]))
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(st.tuples(SAID, SAID, SAID) | PARTED, min_size=1, max_size=4),
     prompted=st.booleans(),

@@ -282,7 +282,7 @@ _values = st.recursive(_scalars, lambda inner: st.lists(inner, max_size=3) | st.
 _names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.dictionaries(_names, _values, max_size=4), min_size=1, max_size=5), st.booleans())
 def test_no_field_is_lost_or_changed_whatever_its_name(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], ascii_: bool

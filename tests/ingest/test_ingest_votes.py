@@ -138,7 +138,9 @@ def test_raw_votes_whose_strength_is_their_verdict_are_votes(ingest: Ingest) -> 
     read = ingest([row | {"all_preferences_unprocessed": [{"strength": 2, "justification": "j"}, {"strength": -1}]}])
     assert heard(read) == [(0, None, "b", "j"), (0, None, "a", "s")]
     assert [round(strength, 4) for strength in read.judgements["strength"]] == [0.6667, 0.3333]
-    assert json.loads(read.judgements["extra"][0]) == {"preference_strength": 1}
+    assert [json.loads(extra) for extra in read.judgements["extra"]] == [
+        {"preference_strength": 1, "preference_statement": "s"}, {"preference_strength": 1},
+    ]
 
 
 def test_a_strength_of_votes_that_leaves_0_to_1_is_on_a_scale_of_its_own(ingest: Ingest) -> None:

@@ -279,7 +279,7 @@ def read_back(folder: Path, content: bytes, name: str, source: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_judgements_written_in_a_layout_and_read_back_have_the_same_ids(layout: Written, data: st.DataObject, tmp_path: Path) -> None:
     some = data.draw(st.lists(layout.said(), min_size=1, max_size=12))
@@ -293,7 +293,7 @@ def test_judgements_written_in_a_layout_and_read_back_have_the_same_ids(layout: 
     assert sorted(identify(found, PLAIN, "d").select(ids).rows()) == sorted(identify(wanted, PLAIN, "d").select(ids).rows())
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(some=st.lists(LAYOUTS["a row for each vote"].said(), min_size=1, max_size=12))
 def test_votes_and_texts_in_two_files_have_the_ids_that_they_have_in_one(some: list[Said], tmp_path: Path) -> None:
     whole = [LAYOUTS["a row for each vote"].write(one) for one in some]

@@ -5,9 +5,13 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from pipeline.signals.language import COLUMNS, add_language
+from pipeline.schemas import CONTENT_SIGNALS
+from pipeline.signals.language import add_language
+
+COLUMNS = pl.DataFrame(pa.schema(CONTENT_SIGNALS["language"]).empty_table()).schema
 
 RAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "raw"
 

@@ -3,10 +3,13 @@
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
-from pipeline.schemas import MESSAGES_PL
-from pipeline.signals.personal import COLUMNS, add_personal
+from pipeline.schemas import CONTENT_SIGNALS, MESSAGES_PL
+from pipeline.signals.personal import add_personal
 from tests.builders import message
+
+COLUMNS = pl.DataFrame(pa.schema(CONTENT_SIGNALS["personal"]).empty_table()).schema
 
 
 def pairs_of(*rows: tuple[list[Any], list[Any], list[Any]]) -> pl.DataFrame:

@@ -5,12 +5,12 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.ingest.conversations.earlier import continued
 from pipeline.ingest.conversations.messages import Conversations, compare, parse, problem
 from pipeline.ingest.layouts.aliases import ROLES
 from pipeline.ingest.layouts.slots import Task, prompt_messages, system_texts
 from pipeline.ingest.records import PROBLEM
 
-_STEP: Final = "\n"  # between the steps of a shared prefix
 _ASKING: Final = [role for role, plain in ROLES.items() if plain in ("user", "system")]
 
 
@@ -51,7 +51,9 @@ def replies(task: Task, answers: pl.DataFrame, field: str, *, several: bool) -> 
     system, untold = system_texts(task)
     problems = [untold] if prompt is None else [untold, prompt.problems]
     if task.path("prefix") is not None:
-        prompt, unread = _continued(task, prompt)
+        field_of = str(task.path("prefix"))
+        cells = task.rows.are_cells(field_of)
+        prompt, unread = continued(task.json, task.fragments("prefix"), field_of, prompt, cells=cells)
         problems.append(unread)
     owner = answers["id"]
     bare = (everywhere if prompt is None else ~prompt.present).gather(owner)
@@ -119,23 +121,3 @@ def _aligned(frame: pl.DataFrame, whole: pl.DataFrame) -> pl.DataFrame:
     some = some.select(frame.columns)
     rest = frame.join(some.select("at"), on="at", how="anti")
     return pl.concat([some, rest]).sort("at")
-
-
-def _continued(task: Task, prompt: Conversations | None) -> tuple[Conversations, pl.DataFrame]:
-    """The prompt with the shared prefix of the answers as its last messages, and the problems of the prefix."""
-    fragments, field = task.fragments("prefix"), str(task.path("prefix"))
-    elements = task.json.elements(fragments)
-    steps = elements.filter(pl.col("element").str.starts_with('"').all().over("id").fill_null(False))
-    texts = steps.select("id", "n", text=task.json.texts(steps.select("element"))["element"]).sort("id", "n")
-    lines = texts.group_by("id", maintain_order=True).agg(pl.col("text").str.join(_STEP))
-    quoted = lines.select("id", quoted=task.json.quote(lines.select("text"))["text"])
-    frame = pl.DataFrame({"id": pl.int_range(task.height, dtype=pl.Int64, eager=True), "x": fragments.cast(pl.String)})
-    frame = frame.join(quoted, on="id", how="left", maintain_order="left")
-    nothing = pl.col("x").is_in(["[]", '""'])
-    said = frame.select(pl.when(~nothing).then(pl.coalesce("quoted", "x")).alias("x"))["x"]
-    begun = parse(task.json, said, field, "assistant", cells=task.rows.are_cells(field))
-    if prompt is None:
-        return begun, begun.problems
-    counts = prompt.messages.group_by("id").agg(before=pl.len().cast(pl.Int64))
-    after = begun.messages.join(counts, on="id", how="left").with_columns(pl.col("n") + pl.col("before").fill_null(0)).drop("before")
-    return Conversations(pl.concat([prompt.messages, after]), prompt.problems, prompt.present), begun.problems

@@ -2,9 +2,10 @@
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import accumulate
-from operator import countOf
+from operator import countOf, itemgetter
 from typing import IO, Any, Final
 
 import ijson
@@ -82,7 +83,7 @@ class _Structure:
 
 
 def _depths(events: Iterator[tuple[str, Any]]) -> Iterator[int]:
-    return accumulate(DEPTH.get(event, 0) for event, _ in events)
+    return accumulate(map(defaultdict(int, DEPTH).__getitem__, map(itemgetter(0), events)))
 
 
 def _member(file: _Structure, number: int) -> int:

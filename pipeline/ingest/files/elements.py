@@ -65,10 +65,10 @@ class _Marks:
         return places, marks, depths
 
 
-def _blocks(file: IO[bytes], size: int) -> Iterator[bytes]:
+def _blocks(file: IO[bytes], size: int, first: int = FIRST_BYTES) -> Iterator[bytes]:
     """The bytes of a file, never cut between a backslash and what it escapes."""
     held = b""
-    wanted = min(size, FIRST_BYTES)
+    wanted = min(size, first)
     while block := file.read(wanted):
         wanted = size
         block = held + block
@@ -80,13 +80,16 @@ def _blocks(file: IO[bytes], size: int) -> Iterator[bytes]:
         yield held
 
 
-def read_elements(file: IO[bytes], place: str, size: int = BLOCK_BYTES, *, alone: bool = True) -> Iterator[pl.Series]:
+def read_elements(
+    file: IO[bytes], place: str, size: int = BLOCK_BYTES, *, first: int = FIRST_BYTES, alone: bool = True
+) -> Iterator[pl.Series]:
     """The elements of a JSON list, as bytes with the blanks around them.
 
     Args:
         file: stands before the list's bracket.
         place: for messages.
         size: bytes read at once.
+        first: bytes read the first time.
         alone: whether nothing may follow the list.
 
     Yields:
@@ -96,7 +99,7 @@ def read_elements(file: IO[bytes], place: str, size: int = BLOCK_BYTES, *, alone
         UnreadableFileError: the list does not end, something follows it, or an element is longer than 256 MB.
     """
     marks, waiting, some, closed = _Marks(), list[bytes](), False, False
-    for block in _blocks(file, size):
+    for block in _blocks(file, size, first):
         if closed:
             _nothing_follows(block, place)
             continue

@@ -25,13 +25,14 @@ _LONGEST_LINE: Final = 256 << 20
 _MOST_FIELDS: Final = 2_000
 
 
-def read_rows(place: str, json: Json, *, texts: bool = False) -> Iterator[Rows]:
+def read_rows(place: str, json: Json, *, texts: bool = False, whole: bool = False) -> Iterator[Rows]:
     """The rows of a file, in batches of at most 20,000 rows or about 16 MB of text.
 
     Args:
         place: local path or fsspec URL of jsonl, json, csv, tsv, parquet or arrow, plain or compressed.
         json: the session of this reader.
         texts: leave fields that are texts decoded where they came decoded (`Rows.texts`), which saves turning them twice.
+        whole: read on to the end, so that the first batch need not be a small one.
 
     Yields:
         Rows with `source_row` counting from 0: physical lines of JSON lines, elements of an array, data rows of a table.
@@ -40,19 +41,19 @@ def read_rows(place: str, json: Json, *, texts: bool = False) -> Iterator[Rows]:
         UnreadableFileError: the file breaks off or is not what its first bytes claim; batches before that are void.
         LayoutError: a table's header names a column twice.
     """
-    for rows in _read(place, json):
+    for rows in _read(place, json, BATCH_BYTES if whole else min(BATCH_BYTES, FIRST_BYTES)):
         yield rows if texts else in_fragments(rows, json)
 
 
-def _read(place: str, json: Json) -> Iterator[Rows]:
+def _read(place: str, json: Json, first: int) -> Iterator[Rows]:
     kind = sniff(place)
     with unreadable(place):
         if kind == "lines":
-            yield from _lines(place, json)
+            yield from _lines(place, json, first)
         elif kind == "array":
-            yield from _elements(place, json)
+            yield from _elements(place, json, first)
         elif kind == "object":
-            yield from _object(place, json)
+            yield from _object(place, json, first)
         elif kind == "table":
             yield from _table(place, json)
         elif kind == "parquet":
@@ -61,19 +62,19 @@ def _read(place: str, json: Json) -> Iterator[Rows]:
             yield from _arrow(place, kind == "arrow", json)
 
 
-def _lines(place: str, json: Json) -> Iterator[Rows]:
+def _lines(place: str, json: Json, first: int) -> Iterator[Rows]:
     number = 0
     with open_plain(place) as file:
-        for lines in _blocks_of_lines(file, place):
+        for lines in _blocks_of_lines(file, place, first):
             for start in range(0, len(lines), BATCH_ROWS):
                 chunk = lines[start : start + BATCH_ROWS]
                 yield _rows_of_lines(chunk, number, place, json)
                 number += len(chunk)
 
 
-def _blocks_of_lines(file: IO[bytes], place: str) -> Iterator[list[bytes]]:
+def _blocks_of_lines(file: IO[bytes], place: str, first: int) -> Iterator[list[bytes]]:
     waiting: list[bytes] = []
-    block = file.read(min(BATCH_BYTES, FIRST_BYTES)).removeprefix(BOM)
+    block = file.read(first).removeprefix(BOM)
     while block:
         following = file.read(BATCH_BYTES)
         done, newline, rest = block.rpartition(b"\n") if following else (block, b"\n", b"")
@@ -158,12 +159,12 @@ def _broken(numbers: pl.Series, reason: str, detail: str, raw: pl.Series | None,
     )
 
 
-def _elements(place: str, json: Json, start: int = 0, *, alone: bool = True) -> Iterator[Rows]:
+def _elements(place: str, json: Json, first: int, start: int = 0, *, alone: bool = True) -> Iterator[Rows]:
     """The elements of the JSON list that begins `start` bytes into the plain file."""
     number = 0
     with open_plain(place) as file:
         skip(file, start)
-        for found in read_elements(file, place, BATCH_BYTES, alone=alone):
+        for found in read_elements(file, place, BATCH_BYTES, first=first, alone=alone):
             for begin in range(0, len(found), BATCH_ROWS):
                 part = found.slice(begin, BATCH_ROWS)
                 frame, undecodable = _texts(part.alias("line"), number, BLANK.decode() + "\n")
@@ -171,12 +172,12 @@ def _elements(place: str, json: Json, start: int = 0, *, alone: bool = True) -> 
                 number += len(part)
 
 
-def _object(place: str, json: Json) -> Iterator[Rows]:
+def _object(place: str, json: Json, first: int) -> Iterator[Rows]:
     rows = rows_member(place)
     if rows is None:
         yield from _columns(place, json)
     else:
-        yield from _elements(place, json, rows.start, alone=False)
+        yield from _elements(place, json, first, rows.start, alone=False)
 
 
 def _columns(place: str, json: Json) -> Iterator[Rows]:

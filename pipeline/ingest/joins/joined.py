@@ -84,7 +84,7 @@ class Joined:
         first, broken = self._spill.count, 0
         there: set[str] = set()
         fields: dict[str, None] = {}
-        for rows in read_rows(file.place, json):
+        for rows in read_rows(file.place, json, whole=True):
             places = (self._spill.count - first) + positions(rows)
             keys = key_texts(rows, self.theirs, json) if self.theirs else places.cast(pl.String)
             self._spill.add(keys, {name: rows.frame[column] for name, column in rows.fields.items() if name not in self.theirs})

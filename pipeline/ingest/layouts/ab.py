@@ -9,8 +9,18 @@ from pipeline.errors import LayoutError
 from pipeline.ingest.conversations.messages import problem
 from pipeline.ingest.layouts.aliases import SIDE_SCORES, WINNER_FLAGS, plain
 from pipeline.ingest.layouts.sample import Proposal, Sample
-from pipeline.ingest.layouts.slots import Task, answers, batch, fragment, no_verdict, outcomes, shared_columns, unknown_verdict
-from pipeline.ingest.layouts.verdicts import spelled
+from pipeline.ingest.layouts.slots import (
+    Task,
+    answers,
+    batch,
+    fragment,
+    no_verdict,
+    nulls,
+    outcomes,
+    shared_columns,
+    unknown_verdict,
+)
+from pipeline.ingest.layouts.verdicts import MARKED, spelled
 from pipeline.ingest.records import Batch, Encoding
 
 _SET: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -37,6 +47,8 @@ def winner(sample: Sample) -> FieldPath | None:
         for names in WINNER_FLAGS + (() if said else SIDE_SCORES):
             if all(name in sample.by_alias for name in names):
                 return [sample.by_alias[name] for name in names]
+        if not said and "chosen" in sample.by_alias and "rejected" not in sample.by_alias:
+            return sample.by_alias["chosen"]  # the letter of the chosen one
     return sample.find("winner")
 
 
@@ -78,8 +90,11 @@ def adapt(task: Task, *, vote_layout: bool = False) -> Batch:
         One judgement or one quarantined record per row.
     """
     compared = answers(task, "response_a", "response_b")
-    shared = shared_columns(task, sided=True)
-    verdicts = _verdicts(task, shared)
+    single = isinstance(task.path("winner"), str)
+    texts = task.texts("winner")["winner"] if single else nulls(task.height)
+    judged, kept = _written(task, texts)
+    shared = shared_columns(task, sided=True, kept=kept).with_columns(rationale=pl.coalesce("rationale", judged))
+    verdicts = _verdicts(task, shared, texts)
     path = task.path("winner")
     field = path if isinstance(path, str) else ", ".join(path or [])
     found, outcome = verdicts["found"], verdicts["outcome"]
@@ -102,16 +117,24 @@ def adapt(task: Task, *, vote_layout: bool = False) -> Batch:
     return batch(task, judgements, problems)
 
 
+def _written(task: Task, texts: pl.Series) -> tuple[pl.Series, dict[str, pl.Series]]:
+    """What a judge wrote around the verdicts, and where the verdict's field says more that finds no other place."""
+    if task.layout.encoding.kind == "scores":
+        return nulls(task.height).alias("judged"), {"winner": pl.repeat(True, task.height, eager=True)}
+    more = (texts.str.contains(MARKED) & ~texts.str.strip_chars().str.contains(f"^{MARKED}$")).fill_null(False)
+    judged = pl.select(pl.when(more).then(texts).alias("judged")).to_series()
+    return judged, {} if task.path("rationale") is None else {"winner": more}
+
+
 def decided(verdict: pl.Expr) -> list[pl.Expr]:
     """`outcome` and `both_bad` from a, b, tie, both_bad."""
     return [verdict.replace("both_bad", "tie").alias("outcome"), (verdict == "both_bad").alias("both_bad")]
 
 
-def _verdicts(task: Task, models: pl.DataFrame) -> pl.DataFrame:
+def _verdicts(task: Task, models: pl.DataFrame, texts: pl.Series) -> pl.DataFrame:
     """Per row: outcome (null where unknown), grade, and what was found (null where nothing was)."""
     path = task.path("winner")
     if not isinstance(path, list):
-        texts = task.texts("winner")["winner"]
         said = outcomes(task, texts, models).rename({"strength": "grade"})
         return said.with_columns(found=texts).match_to_schema(_VERDICT)
     each = task.json.texts(pl.DataFrame({f"v{i}": fragment(task.rows, one, task.json) for i, one in enumerate(path)}))

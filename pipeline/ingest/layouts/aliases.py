@@ -5,23 +5,25 @@ from typing import Final
 # Slot of FieldsConfig -> names, best first.
 SLOTS: Final[dict[str, tuple[str, ...]]] = {
     "prompt": (
-        "prompt", "question", "instruction", "input", "query", "user_prompt", "messages", "conversation", "conversations",
-        "context_messages", "post", "history",
+        "orig_instruction", "prompt", "question", "instruction", "input.messages", "input", "query", "user_prompt", "messages",
+        "conversation", "conversations", "context_messages", "post", "history", "trajectory", "question_body",
     ),
+    "history": ("history",),
     "system": ("system", "system_prompt", "system_message"),
-    "tools": ("tools", "functions"),
+    "tools": ("tools", "functions", "input.tools"),
     "chosen": (
         "chosen", "chosen_response", "response_chosen", "answer_chosen", "chosen_messages", "chosen_answer", "preferred_response",
-        "preferred_answer", "preferred_output", "chosen_story",
+        "preferred_answer", "preferred_output", "chosen_story", "good_edited_response",
     ),
     "rejected": (
         "rejected", "rejected_response", "response_rejected", "answer_rejected", "rejected_messages", "rejected_answer",
-        "dispreferred_response", "dispreferred_answer", "dispreferred_output", "unpreferred_response", "rejected_story",
+        "dispreferred_response", "dispreferred_answer", "dispreferred_output", "unpreferred_response", "non_preferred_output",
+        "rejected_story", "bad_edited_response",
     ),
     "winner": (
         "winner", "label", "preference", "preferred", "verdict", "choice", "vote", "better", "judgement", "judgment", "outcome",
         "chosen_side", "result", "winning_side", "better_response_id", "better_response", "preferred_response_id",
-        "safer_response_id", "overall_preference", "preference_strength",
+        "safer_response_id", "overall_preference", "preference_strength", "pref", "overall_pref", "orig_preference",
     ),
     "votes": (
         "votes", "annotations", "judgements", "judgments", "labels", "individual_preference", "individual_preferences",
@@ -32,10 +34,10 @@ SLOTS: Final[dict[str, tuple[str, ...]]] = {
         "labeler_id", "labeller", "judge_model", "assessor", "assessor_id", "participant_id",
     ),
     "response": (
-        "response", "completion", "answer", "output", "reply", "generation", "generated_text", "model_response", "model_output",
-        "assistant_response", "summary",
+        "orig_response", "response", "completion", "answer", "output", "reply", "generation", "generated_text", "model_response",
+        "model_output", "assistant_response", "summary",
     ),
-    "prefix": ("prefix", "shared_prefix", "partial_answer", "partial_response", "previous_steps", "steps"),
+    "prefix": ("prefix", "shared_prefix", "initial_reason_steps", "partial_answer", "partial_response", "previous_steps", "steps"),
     "order": ("order", "ranking", "preference_order", "ranked_indices", "best_to_worst"),
     "pair_verdicts": ("pair_verdicts", "preference", "preferences", "pairwise", "pairwise_preferences", "comparisons"),
     "model_chosen": ("model_chosen", "chosen_model", "chosen_generator"),
@@ -43,10 +45,10 @@ SLOTS: Final[dict[str, tuple[str, ...]]] = {
     "strength": ("strength", "preference_strength"),
     "shown_first": ("shown_first", "first_shown"),
     "criterion": ("criterion", "criteria", "aspect", "dimension"),
-    "context": ("context", "principle", "rubric"),
+    "context": ("orig_criteria", "context", "principle", "rubric"),
     "rationale": (
         "rationale", "reason", "reasoning", "explanation", "justification", "critique", "preference_statement", "gpt_reason",
-        "raw_completion.concise_explanation",
+        "raw_completion.concise_explanation", "orig_feedback", "judge_output", "judge_response", "raw_judgment", "raw_judgement",
     ),
     "split": ("split", "source_split"),
     "judged_at": ("judged_at", "timestamp", "submitted", "submitted_at", "created_at", "tstamp"),
@@ -58,7 +60,7 @@ RATIONALE_TAIL: Final = ("preference_statement", "preference_elaboration")
 
 _SIDE_WORDS: Final = (
     "response", "answer", "completion", "output", "candidate", "text", "conversation", "messages", "reply", "summary", "argument",
-    "human_ref",
+    "human_ref", "story", "orig_response",
 )
 _SIDE_MARKS: Final = (("a", "b"), ("1", "2"), ("0", "1"))
 
@@ -68,6 +70,9 @@ SIDES: Final[tuple[tuple[str, str], ...]] = (
     *((f"{word}{a}", f"{word}{b}") for a, b in (("1", "2"), ("0", "1")) for word in _SIDE_WORDS),
     *((f"{a}_{word}", f"{b}_{word}") for a, b in (("left", "right"), ("first", "second")) for word in _SIDE_WORDS),
     *((f"{word}_{a}", f"{word}_{b}") for a, b in (("left", "right"),) for word in _SIDE_WORDS),
+    *((f"model_{a}_{word}", f"model_{b}_{word}") for a, b in _SIDE_MARKS for word in _SIDE_WORDS),
+    *((word, f"baseline_{word}") for word in ("response", "answer", "completion", "output")),
+    ("model_output", "baseline_output"), ("model_response", "baseline_response"), ("answer1_body", "answer2_body"),
 )
 
 _MODEL_WORDS: Final = ("model", "generator", "system", "model_name", "response_model")
@@ -76,6 +81,7 @@ _MODEL_WORDS: Final = ("model", "generator", "system", "model_name", "response_m
 MODELS: Final[tuple[tuple[str, str], ...]] = (
     *((f"{word}_{a}", f"{word}_{b}") for a, b in (*_SIDE_MARKS, ("left", "right")) for word in _MODEL_WORDS),
     *((f"{word}{a}", f"{word}{b}") for a, b in (("1", "2"), ("0", "1")) for word in _MODEL_WORDS),
+    ("response_0_source", "response_1_source"), ("answer1_model_id", "answer2_model_id"), ("model", "baseline"),
 )
 
 _PROMPT_WORDS: Final = ("prompt", "instruction", "question", "query", "input")
@@ -117,11 +123,11 @@ VOTE_COLUMN: Final = r"(?i)^(annotator|rater|worker|judge|labeler|labeller|vote)
 VOTE_SLOTS: Final[dict[str, tuple[str, ...]]] = {
     "vote_winner": (
         "value", "vote", "winner", "label", "preference", "verdict", "choice", "preferred", "judgement", "judgment", "outcome",
-        "score", "strength",
+        "score", "strength", "overall_pref", "pref",
     ),
     "vote_annotator": (
         "worker", "worker_id", "annotator", "annotator_id", "rater", "rater_id", "judge", "judge_id", "user_id", "labeler", "name",
-        "assessor", "participant_id",
+        "assessor", "participant_id", "evaluator",
     ),
     "vote_rationale": ("reason", "rationale", "reasoning", "justification", "explanation", "critique", "feedback"),
     "vote_strength": ("strength", "preference_strength"),
@@ -139,11 +145,18 @@ CRITERIA: Final = frozenset(
 )  # fmt: skip
 
 # Names of scores that do not say on what.
-PLAIN_SCORES: Final = ("score", "rating", "grade", "stars", "reward", "rm_score", "reward_score", "likert", "points", "human_score")
+PLAIN_SCORES: Final = (
+    "score", "rating", "grade", "stars", "reward", "rm_score", "reward_score", "likert", "points", "human_score", "pm_score", "upvotes",
+    "orig_score",
+)
+
+# Names of scores of the nodes of a search tree, inside a candidate.
+NODE_VALUES: Final = ("value", "q_value", "q")
 
 # Names of thumbs, whose 0, 1 and -1 are no grades.
 THUMBS: Final = (
     "label", "thumb", "thumbs", "thumbs_up", "feedback", "liked", "like", "upvoted", "vote", "is_good", "desirable", "user_feedback",
+    "kto_tag",
 )
 
 # Who wrote the one answer of a row.

@@ -6,7 +6,7 @@ import polars as pl
 
 from pipeline.config import FieldPath
 from pipeline.errors import LayoutError
-from pipeline.ingest.layouts import judged_lists, rated_lists, trees
+from pipeline.ingest.layouts import judged_lists, rated_lists, rated_turns, trees
 from pipeline.ingest.layouts.aliases import BEST, SLOTS
 from pipeline.ingest.layouts.containers import Holder, beside, candidate_slot, find_holder, hidden_answers, inner, score_paths, spread
 from pipeline.ingest.layouts.ratings import UNRATED
@@ -17,20 +17,15 @@ from pipeline.ingest.records import Batch, Encoding
 
 _INSIDE = ("candidate_text", "candidate_model", "candidate_rationale")
 _MANY = 10
-_PARTS = ("info.title", "info.post", "info.article")  # summarize_from_feedback keeps the text to summarise one level down
 
 
 def propose(sample: Sample) -> Proposal:
     """Read the file as several responses a row."""
-    tree = trees.propose(sample)
+    tree = trees.propose(sample) or rated_turns.propose(sample)
     if tree is not None:
         return tree
     holder = find_holder(sample)
     slots = sample.shared("prefix")
-    if "prompt" not in slots:
-        parts = [part for part in _PARTS if fragment(sample.rows, part, sample.json).drop_nulls().len()]
-        if parts:
-            slots["prompt"] = parts
     if holder is None:
         lacks = ["candidates (a list such as 'completions', 'responses' or 'answers', or fields such as 'response_1' to 'response_4')"]
         hidden = None if "prompt" in slots else hidden_answers(sample)
@@ -53,13 +48,30 @@ def propose(sample: Sample) -> Proposal:
     if slot not in ("winner", "pair_verdicts"):
         slots = {name: one for name, one in slots.items() if name not in UNRATED}
     where = holder.path if isinstance(holder.path, str) else ", ".join(holder.path)
-    refusal = None
+    refusal = _steps(sample, holder)
+    if refusal is not None:
+        lacks.append("answers to choose from (these are the steps of one)")
     whole = bool(holder.found["element"].str.contains(r'^\[|^"(\\n|\s)*(Human|Assistant):').any())
     if "prompt" not in slots and sample.source.layout is None and not whole:
         lacks.append("prompt (a field such as 'prompt' or 'instruction'; a `layout:` in the config says that there is none)")
         refusal = _no_prompt(sample, f"{where}.*")
     why = f"several responses in {where!r}, compared by {path!r}"
     return Proposal("candidates", slots, lacks, why, _encoding(sample, holder, slots), refusal)
+
+
+def _steps(sample: Sample, holder: Holder) -> str | None:
+    """Why the elements are no alternatives, where they are the labelled steps of one answer (TRL's stepwise format)."""
+    labels = sample.by_alias.get("labels")
+    if holder.path != sample.by_alias.get("completions") or labels is None or {"candidate_scores", "candidates"} & set(sample.configured):
+        return None
+    said = sample.texts(sample.json.elements(fragment(sample.rows, labels, sample.json))["element"])
+    if thumbs(said, named=True) is None:
+        return None
+    return (
+        f"{sample.name}: {holder.path!r} with a label for each in {labels!r} is the format of stepwise supervision: the steps of one "
+        "answer, not several answers, so there is nothing to compare. Leave this file out; or, if they are alternatives, write\n"
+        f"  fields: {{candidates: {holder.path}, candidate_scores: {labels}}}"
+    )
 
 
 def _no_prompt(sample: Sample, path: str) -> str:
@@ -83,7 +95,7 @@ def _statement(sample: Sample, holder: Holder) -> tuple[str, FieldPath] | None:
         "pair_verdicts": lambda: _pair_verdicts(sample, holder),
         "candidate_scores": lambda: score_paths(sample, holder) or None,
         "candidate_rank": lambda: candidate_slot(sample, holder, "candidate_rank"),
-        "order": lambda: next(iter(beside(sample, SLOTS["order"])), None),
+        "order": lambda: next(iter([*beside(sample, SLOTS["order"]), *_written_orders(sample)]), None),
         "winner": lambda: _best(sample),
     }
     for slot in sorted(finders, key=lambda slot: slot not in sample.configured):
@@ -103,6 +115,11 @@ def _pair_verdicts(sample: Sample, holder: Holder) -> str | None:
         if fitting and fitting * 2 >= sizes.height:
             return field
     return None
+
+
+def _written_orders(sample: Sample) -> list[str]:
+    named = [sample.by_alias[name] for name in SLOTS["order"] if name in sample.by_alias]
+    return [field for field in named if sample.mostly(field, '^".+>.+"$')]
 
 
 def _best(sample: Sample) -> str | None:
@@ -170,6 +187,8 @@ def adapt(task: Task) -> Batch:
     """
     if trees.is_tree(task.layout):
         return trees.adapt(task)
+    if rated_turns.holds_turns(task.layout):
+        return rated_turns.adapt(task)
     if task.path("pair_verdicts") is not None:
         return judged_lists.verdicts(task)
     if task.path("candidate_scores") is not None:

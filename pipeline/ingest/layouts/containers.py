@@ -10,7 +10,7 @@ import polars as pl
 from pipeline.config import FieldPath
 from pipeline.errors import LayoutError
 from pipeline.ingest.fragments import Json, objects, pointer
-from pipeline.ingest.layouts.aliases import BESIDE_SLOTS, CANDIDATE_SLOTS, CANDIDATES, NUMBERED, NUMBERED_SCORE, plain
+from pipeline.ingest.layouts.aliases import BESIDE_SLOTS, CANDIDATE_SLOTS, CANDIDATES, NODE_VALUES, NUMBERED, NUMBERED_SCORE, plain
 from pipeline.ingest.layouts.sample import Sample
 from pipeline.ingest.layouts.scores import VALUE_KEYS, numeric, scorelike, thumbs
 from pipeline.ingest.layouts.slots import fragment
@@ -197,7 +197,7 @@ def score_paths(sample: Sample, holder: Holder) -> list[str]:
             keys = (key, criterion) if leaf is None else (key, criterion, leaf)
             if _scored(sample, holder.values(sample, *keys)):
                 paths.append(holder.prefix + ".".join(keys))
-    paths += [holder.prefix + key for key in holder.keys if scorelike(key) and _scored(sample, holder.values(sample, key))]
+    paths += [holder.prefix + key for key in holder.keys if _graded(key) and _scored(sample, holder.values(sample, key))]
     if paths:
         return paths
     if isinstance(holder.path, list):
@@ -206,6 +206,10 @@ def score_paths(sample: Sample, holder: Holder) -> list[str]:
             return sorted(numbered, key=_number)
     lists = [field for field in beside(sample, BESIDE_SLOTS["candidate_scores"]) if field != holder.path]
     return [field for field in lists if _scored(sample, _within(sample.json, fragment(sample.rows, field, sample.json))["element"])][:1]
+
+
+def _graded(key: str) -> bool:
+    return scorelike(key) or plain(key) in NODE_VALUES
 
 
 def _scored(sample: Sample, fragments: pl.Series) -> bool:

@@ -7,6 +7,7 @@ from pipeline.config import LayoutName, SourceConfig
 from pipeline.errors import LayoutError
 from pipeline.ingest.fragments import Json
 from pipeline.ingest.layouts import ab, candidates, chosen_rejected, ratings, votes
+from pipeline.ingest.layouts.ratings import UNRATED
 from pipeline.ingest.layouts.sample import Proposal, Sample
 from pipeline.ingest.layouts.slots import Task
 from pipeline.ingest.records import Batch, Layout, Rows
@@ -69,6 +70,12 @@ def detect_layout(rows: Rows, json: Json, name: str, source: SourceConfig) -> La
     if len(fits) != 1:
         raise LayoutError(_unsettled(sample, proposals, fits))
     chosen = fits[0]
+    idle = [slot for slot in sample.configured if slot not in chosen.slots and not slot.startswith("vote_") and slot not in UNRATED]
+    if idle:
+        raise LayoutError(
+            f"{sample.name}: layout {chosen.name} has no place for `fields: {idle[0]}: {sample.configured[idle[0]]}`; expected some of "
+            f"{', '.join(chosen.slots)}. Leave it out, or name the layout it belongs to (`layout:`)."
+        )
     return Layout(chosen.name, chosen.slots, chosen.why, sample.unmapped(chosen), chosen.encoding())
 
 

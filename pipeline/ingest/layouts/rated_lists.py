@@ -149,14 +149,20 @@ def _placed_inside(task: Task, taken: Taken, path: str, parts: Parts) -> tuple[p
 
 
 def order_entries(json: Json, fragments: pl.Series) -> pl.DataFrame:
-    """An order's entries: id, place (equal for a tie, which is a nested list), word."""
+    """An order's entries: id, place (equal for a tie), word; from lists, where a tie is a list of its own, or from `b > a = c`."""
+    words = json.texts(fragments.to_frame("word"))["word"]
+    written = pl.DataFrame({"id": pl.int_range(len(fragments), dtype=pl.Int64, eager=True), "word": words})
+    written = written.filter((fragments.str.starts_with('"') & written["word"].str.contains(">")).fill_null(False))
+    written = written.with_columns(pl.col("word").str.split(">")).explode("word").with_columns(place=pl.int_range(pl.len()).over("id"))
+    written = written.with_columns(pl.col("word").str.split("=")).explode("word").with_columns(pl.col("word").str.strip_chars())
     places = json.elements(fragments).rename({"n": "place"})
     ties = places.filter(pl.col("element").str.starts_with("[").fill_null(False))
     inside = json.elements(ties["element"])
     tied = pl.DataFrame({"id": ties["id"].gather(inside["id"]), "place": ties["place"].gather(inside["id"]), "element": inside["element"]})
     single = places.filter(~pl.col("element").str.starts_with("[").fill_null(False)).select("id", "place", "element")
-    entries = pl.concat([single, tied]).sort("id", "place")
-    return entries.select("id", "place", word=json.texts(entries.select("element"))["element"])
+    entries = pl.concat([single, tied])
+    entries = entries.select("id", "place", word=json.texts(entries.select("element"))["element"])
+    return pl.concat([entries, written.select(entries.columns)]).sort("id", "place", maintain_order=True)
 
 
 def _ordered(task: Task, taken: Taken, path: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

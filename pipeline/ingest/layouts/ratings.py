@@ -1,5 +1,7 @@
 """Layout ratings: one response a row, with scores on one or several criteria, or a thumb."""
 
+from typing import Final
+
 import polars as pl
 
 from pipeline.config import FieldPath
@@ -11,6 +13,7 @@ from pipeline.ingest.layouts.scores import criteria_of, numeric, read_scores, sc
 from pipeline.ingest.layouts.slots import Task, batch, extra_members, fragment, shared_columns
 from pipeline.ingest.records import PROBLEM, RAW_JUDGEMENT, Batch, Encoding
 
+_WHO: Final = pl.concat_str("annotator", "who", separator="/", ignore_nulls=True)
 _SCORES_LACK = "scores (fields such as 'helpfulness', 'score' or a thumb such as 'label')"
 UNRATED = ("strength", "judged_at")  # no columns of a rating: these fields stay in `extra`
 
@@ -25,7 +28,7 @@ def propose(sample: Sample) -> Proposal:
     else:
         lacks.append(_SCORES_LACK)
     _find_response(sample, slots, lacks)
-    writer = sample.configured.get("candidate_model") or next((sample.by_alias[name] for name in WRITERS if name in sample.by_alias), None)
+    writer = sample.configured.get("candidate_model") or _writer(sample, slots.get("response"))
     if writer is not None:
         slots["candidate_model"] = writer
     used = [*scores, slots.get("response")]
@@ -44,10 +47,12 @@ def _find_response(sample: Sample, slots: dict[str, FieldPath], lacks: list[str]
         lacks.append("a single response (there are two answers a row)")
     named = [sample.by_alias[name] for name in SLOTS["response"] if name in sample.by_alias]
     named = [field for field in dict.fromkeys(named) if sample.textual(field)]
+    if named and plain(named[0]).startswith("orig_"):  # the others are what a judge of it was asked and said
+        named = named[:1]
     if len(named) > 1:
         lacks.append(f"one response (there are several: {', '.join(named)})")
     elif named:
-        slots["response"] = named[0]
+        slots["response"] = sample.text_of(named[0])
     else:
         slots.pop("response", None)
         talks = [sample.by_alias[name] for name in ("messages", "conversations", "conversation") if name in sample.by_alias]
@@ -56,6 +61,14 @@ def _find_response(sample: Sample, slots: dict[str, FieldPath], lacks: list[str]
             slots["response"] = answered
         else:
             lacks.append("response (a field such as 'response' or 'completion', or 'messages' that end with an answer)")
+
+
+def _writer(sample: Sample, response: FieldPath | None) -> str | None:
+    """The field that names who wrote the response: beside its text in one object, or in the row."""
+    outer, dot, _ = str(response).rpartition(".")
+    inside = [f"{outer}.{name}" for name in WRITERS if dot]
+    found = next((path for path in inside if fragment(sample.rows, path, sample.json).drop_nulls().len()), None)
+    return found or next((sample.by_alias[name] for name in WRITERS if name in sample.by_alias), None)
 
 
 def _answered(sample: Sample, field: str) -> bool:
@@ -77,8 +90,12 @@ def _scores(sample: Sample) -> list[str]:
     scores = [field for field in fields if scorelike(field) and _scored(sample, field)]
     if not scores:
         holders = [field for field in fields if plain(field) in ("scores", "ratings", "annotations", "attributes")]
+        beside = [f"{field}.axes" for field in fields if plain(field) in SLOTS["response"]]
+        holders += [path for path in beside if not _objects(sample, path).is_empty()]
         inside = [f"{field}.{key}" for field in holders for key in sample.json.keys(_objects(sample, field))]
         scores = [path for path in inside if _scored(sample, path)]
+        numbers = [path for path in scores if numeric(_stated(sample, path))]
+        scores = numbers or scores  # a yes or no beside numbers is another thing
     if not scores:
         named = [sample.by_alias[name] for name in THUMBS if name in sample.by_alias and sample.by_alias[name] in fields]
         scores = [field for field in named if thumbs(sample.verdicts(field), named=True) is not None][:1]
@@ -86,17 +103,23 @@ def _scores(sample: Sample) -> list[str]:
 
 
 def _objects(sample: Sample, field: str) -> pl.Series:
-    values = sample.rows.frame[sample.rows.fields[field]]
-    return values.filter(values.str.starts_with("{"))
+    values = fragment(sample.rows, field, sample.json)
+    return values.filter(values.str.starts_with("{").fill_null(False))
 
 
 def _scored(sample: Sample, path: str) -> bool:
-    texts = sample.verdicts(path)
+    texts = _stated(sample, path)
     return numeric(texts) or thumbs(texts, named=False) is not None
 
 
+def _stated(sample: Sample, path: str) -> pl.Series:
+    """The score texts of a field; of lists with a score by each annotator, all of them."""
+    listed = sample.json.elements(fragment(sample.rows, path, sample.json))
+    return sample.verdicts(path) if listed.is_empty() else sample.texts(listed["element"])
+
+
 def _encoding(sample: Sample, scores: list[str]) -> Encoding:
-    found = [thumbs(sample.verdicts(path), named=plain(path) in THUMBS) for path in scores]
+    found = [thumbs(_stated(sample, path), named=plain(path) in THUMBS) for path in scores]
     kinds = [one for one in found if one is not None]
     if len(kinds) < len(found):
         return Encoding()
@@ -125,9 +148,7 @@ def adapt(task: Task) -> Batch:
     shared = shared_columns(task, sided=True).with_columns(extra=_extra(task, fields, texts), model=model)
     criteria = criteria_of(fields)
     columns = [
-        pl.DataFrame({"id": ids, "text": texts[f"s{i}"]}).with_columns(
-            field=pl.lit(path), label=pl.lit(""), named=pl.lit(criteria[i], pl.String)
-        )
+        _by_annotator(task, texts[f"s{i}"], path).with_columns(field=pl.lit(path), named=pl.lit(criteria[i], pl.String))
         for i, path in enumerate(fields)
     ]
     scores, unread = read_scores(task, pl.concat(columns))
@@ -140,10 +161,25 @@ def adapt(task: Task) -> Batch:
         .join(spoken.frame.drop("n"), on="id", maintain_order="left")
         .join(shared, on="id", maintain_order="left")
         .with_columns(
+            annotator=pl.when(pl.any_horizontal(pl.col("annotator", "who").is_not_null())).then(_WHO),
             criterion=pl.coalesce("named", "criterion"), ranked=pl.lit(False), flags=pl.lit([], dtype=pl.List(pl.String))
         )
     )
     return batch(task, RAW_JUDGEMENT.to_frame(), pl.concat([problems, wrong, unscored(silent, ", ".join(fields))]), ratings)
+
+
+def _by_annotator(task: Task, texts: pl.Series, path: str) -> pl.DataFrame:
+    """id, text, `who` and label (which annotator, in a list with a score by each; null and nothing otherwise)."""
+    rows = pl.DataFrame({"id": pl.int_range(task.height, dtype=pl.Int64, eager=True), "text": texts})
+    listed = task.json.elements(fragment(task.rows, path, task.json))
+    if listed.is_empty():
+        return rows.with_columns(who=pl.lit(None, pl.String), label=pl.lit(""))
+    place = (pl.col("n") + 1).cast(pl.String)
+    each = listed.select("id", who=place, label="annotator " + place + ": ").with_columns(
+        text=task.json.texts(listed.select("element"))["element"]
+    )
+    alone = rows.join(each.select("id"), on="id", how="anti", maintain_order="left")
+    return pl.concat([alone.with_columns(who=pl.lit(None, pl.String), label=pl.lit("")), each.select("id", "text", "who", "label")])
 
 
 def _extra(task: Task, fields: list[str], texts: pl.DataFrame) -> pl.Series:

@@ -26,6 +26,7 @@ from pipeline.ingest.layouts.verdicts import encoding_of
 from pipeline.ingest.records import Encoding, Rows
 
 _SHARED: Final = ("prompt", "system", "tools", "annotator", "strength", "criterion", "context", "rationale", "split", "judged_at")
+_PARTS: Final = ("info.title", "info.post", "info.article")  # summarize_from_feedback keeps the text to summarise one level down
 _TYPES: Final = {'"': "text", "[": "list", "{": "object", "t": "boolean", "f": "boolean"}
 
 
@@ -101,6 +102,12 @@ class Sample:
         found = {slot: self.find(slot) for slot in (*_SHARED, *extra)}
         slots = {slot: self.text_of(path) for slot, path in found.items() if path is not None}
         self._settle(slots)
+        if "prompt" not in slots:
+            parts = [part for part in _PARTS if fragment(self.rows, part, self.json).drop_nulls().len()]
+            slots |= {"prompt": parts} if parts else {}
+        earlier = self.find("history")
+        if isinstance(earlier, str) and slots.get("prompt", earlier) != earlier and self.mostly(earlier, r"^\[\s*[\[\]]"):
+            slots["history"] = earlier
         first, tail = (self.by_alias.get(alias) for alias in PROMPT_TAIL)
         if first is None or tail is None or "prompt" in self.configured or slots.get("prompt") != first:
             return slots
@@ -151,6 +158,13 @@ class Sample:
         missing = {"prompt_a", "prompt_b"} - set(given)
         return [f"{missing.pop()} (two prompts need a field each)"] if len(given) == 1 else []
 
+    def begun(self, slots: dict[str, FieldPath], answer: FieldPath | None) -> None:
+        """Add the beginning that both answers share, where they are texts that go on from it."""
+        path = self.find("prefix")
+        named = "prefix" in self.configured or (isinstance(path, str) and plain(path) != "steps" and self.textual(path))
+        if path is not None and named and ("prefix" in self.configured or not self.spoken(str(answer))):
+            slots["prefix"] = path
+
     def sides(self) -> tuple[dict[str, FieldPath], list[str]]:
         """The fields of the two answers, and what is missing to know them."""
         given: dict[str, FieldPath] = {slot: self.configured[slot] for slot in ("response_a", "response_b") if slot in self.configured}
@@ -176,6 +190,8 @@ class Sample:
             if models:
                 slots["model_a"], slots["model_b"] = models[0]
         lacks += self.prompts(slots)
+        if "prompt" in slots:
+            self.begun(slots, slots.get("response_a"))
         asked = "prompt" in slots or "prompt_a" in slots
         if not lacks and not asked and self.source.layout is None and not self.spoken(str(sides["response_a"])):
             lacks.append("prompt (a field such as 'prompt' or 'instruction'; a `layout:` in the config says that there is none)")

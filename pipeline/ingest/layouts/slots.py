@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.config import FieldPath, SourceConfig
+from pipeline.ingest.conversations.earlier import continued, remembered
 from pipeline.ingest.conversations.messages import Compared, Conversations, compare, follow, parse, problem
 from pipeline.ingest.conversations.quick import compare_texts
 from pipeline.ingest.conversations.turns import interleaved
@@ -15,6 +16,7 @@ from pipeline.ingest.layouts.verdicts import accepted, degree, read, spelled, wo
 from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_CHARACTERS, RAW_JUDGEMENT, RAW_RATING, Batch, Layout, Rows
 
 PARAGRAPH: Final = "\n\n"  # between the parts of a prompt that stands in several fields
+_BESIDE: Final = ("system", "prompt_a", "history", "prefix")  # what is more than a prompt and two answers
 _TEXT_SLOTS: Final = (
     "annotator", "model_a", "model_b", "model_chosen", "model_rejected", "criterion", "context", "split", "judged_at",
 )
@@ -95,6 +97,13 @@ def used_fields(slots: Mapping[str, FieldPath]) -> set[str]:
 
 def prompt_messages(task: Task, bare: pl.Series, fragments: pl.Series | None = None) -> Conversations | None:
     """The prompt field (or these fragments of it), or several joined by blank lines; None when the layout has none."""
+    prompt, history = _asked(task, bare, fragments), task.path("history")
+    if prompt is None or not isinstance(history, str):
+        return prompt
+    return remembered(task.json, task.fragments("history"), history, prompt)
+
+
+def _asked(task: Task, bare: pl.Series, fragments: pl.Series | None) -> Conversations | None:
     path = task.path("prompt")
     if path is None:
         return None
@@ -126,7 +135,7 @@ def system_texts(task: Task) -> tuple[pl.Series | None, pl.DataFrame]:
 
 def answers(task: Task, slot_a: str, slot_b: str) -> Compared:
     """Prompt and both sides of every row; rows with a problem are named in `problems`."""
-    taken = {slot: task.path(slot) for slot in ("prompt", slot_a, slot_b, "system", "prompt_a") if task.path(slot) is not None}
+    taken = {slot: task.path(slot) for slot in ("prompt", slot_a, slot_b, *_BESIDE) if task.path(slot) is not None}
     plain = {slot: path for slot, path in taken.items() if isinstance(path, str) and path in task.rows.texts}
     columns = {slot: task.rows.frame[task.rows.fields[path]] for slot, path in plain.items()}
     if not {slot_a, slot_b} <= set(columns) <= {"prompt", slot_a, slot_b} or len(columns) != len(taken):
@@ -150,6 +159,11 @@ def _answers(task: Task, slot_a: str, slot_b: str) -> Compared:
         cells = task.rows.are_cells(field)
         asked, given_a, given_b, problem_turns = interleaved(task.json, asked, given_a, given_b, field, cells=cells)
     prompt = prompt_messages(task, everywhere, asked)
+    start = task.path("prefix")
+    if isinstance(start, str):
+        cells = task.rows.are_cells(start)
+        prompt, unread = continued(task.json, task.fragments("prefix"), start, prompt, cells=cells)
+        problem_turns = pl.concat([problem_turns, unread])
     joint = task.path("prompt_a") is not None
     bare = ~everywhere if joint else everywhere if prompt is None else ~prompt.present
     sides = []
@@ -209,12 +223,13 @@ def no_verdict(ids: pl.Series, field: str, verdicts: pl.Series, where: str | pl.
     return problem(ids, "no_verdict", field, pl.select(pl.lit(where) + said).to_series())
 
 
-def shared_columns(task: Task, *, sided: bool) -> pl.DataFrame:
+def shared_columns(task: Task, *, sided: bool, kept: Mapping[str, pl.Series] | None = None) -> pl.DataFrame:
     """The columns of RAW_JUDGEMENT that depend on neither answers nor verdict, one row per id.
 
     Args:
         task: the batch.
         sided: whether models and order are told per a and b (else per chosen and rejected).
+        kept: slot -> rows whose values there stay in `extra` all the same.
     """
     texts = task.texts(*_TEXT_SLOTS, "strength", "shown_first").with_columns(rationale=joined(task, "rationale"))
     strength = pl.coalesce(pl.col("strength").cast(pl.Float32, strict=False), degree(spelled(pl.col("strength"))).cast(pl.Float32))
@@ -239,7 +254,7 @@ def shared_columns(task: Task, *, sided: bool) -> pl.DataFrame:
         judged_at="judged_at",
     )
     unread = {slot: task.fragments(slot).is_not_null() & frame[slot].is_null() for slot in ("strength", "shown_first")}
-    return frame.with_columns(extra=extra(task, unread))
+    return frame.with_columns(extra=extra(task, unread | dict(kept or {})))
 
 
 def _json_or_null(fragments: pl.Series, json: Json) -> pl.Series:
@@ -252,9 +267,10 @@ def extra_members(task: Task, unread: Mapping[str, pl.Series]) -> dict[str, pl.S
     used = used_fields(task.layout.slots)
     members = {name: fragment(task.rows, name, task.json) for name in task.rows.fields if name not in used}
     for slot, kept in unread.items():
-        path = task.path(slot)
-        if isinstance(path, str) and path in task.rows.fields:
-            members[path] = pl.select(pl.when(kept).then(fragment(task.rows, path, task.json))).to_series()
+        paths = task.path(slot) or []
+        for path in [paths] if isinstance(paths, str) else paths:
+            if path in task.rows.fields:
+                members[path] = pl.select(pl.when(kept).then(fragment(task.rows, path, task.json))).to_series()
     return members
 
 

@@ -156,7 +156,8 @@ def finish(
 
 def candidate_extra(task: Task, ids: pl.Series, rest: dict[str, pl.Series]) -> pl.Series:
     """The unmapped fields of the rows `ids`, with what is left of the candidates under names of their own."""
-    members = extra_members(task, {})
+    own = pl.repeat(task.path("candidate_rationale") is not None, task.height, eager=True)
+    members = extra_members(task, {"rationale": own})  # a candidate's own comes before the row's
     each = {name: column.gather(ids) for name, column in members.items()}
     for name, column in rest.items():
         while name in each:

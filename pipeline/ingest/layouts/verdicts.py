@@ -31,7 +31,7 @@ LADDER: Final[dict[str, float]] = (
     {"negligibly": 0.0}
     | dict.fromkeys(("slightly", "marginally", "somewhat", "weakly", "a_little", "a_bit"), 1 / 3)
     | {"moderately": 2 / 3}
-    | dict.fromkeys(("much", "far", "significantly", "strongly", "considerably", "substantially", "vastly", "a_lot"), 1.0)
+    | dict.fromkeys(("much", "far", "significantly", "strongly", "considerably", "substantially", "vastly", "a_lot", "clearly"), 1.0)
 )
 _BETTER: Final = LADDER["moderately"]  # `better` without a degree
 # Signs. In double brackets they are Arena-Hard's, whose words for them are "significantly better" and "slightly better".
@@ -45,6 +45,7 @@ _SHOWN: Final = 8  # values an error lists
 _NUMBER: Final = r"^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$"
 _DEGREE: Final = rf"(?:^|_)({'|'.join(LADDER)})(?:_|$)"
 _BEFORE: Final = r"^_?(?:the_)?(?:prefers?_)?(?:the_)?"
+MARKED: Final = r"\[\[[^\[\]]{1,8}\]\]"  # the verdict at the end of what a judge writes
 _AFTER: Final = r"(?:_is|_was)?_(?:better|preferred|wins?|won)(?:_than_.+)?_?$"
 
 
@@ -89,6 +90,8 @@ def words(encoding: Encoding, sides: tuple[str, str] | None, outcomes: Mapping[s
         known |= {"0": "a", "1": "b"}
     if sides is not None:
         known |= {spelling(sides[0]): "a", spelling(sides[1]): "b"}
+        if plain(sides[1]).startswith("baseline_"):
+            known |= {"model": "a", "baseline": "b"}
     return known | {spelling(text): outcome for text, outcome in outcomes.items()}
 
 
@@ -124,7 +127,10 @@ def in_words(text: pl.Expr, known: Mapping[str, str]) -> tuple[pl.Expr, pl.Expr]
     sides = {name: outcome for name, outcome in known.items() if outcome in ("a", "b")}
     side = text.str.replace(_DEGREE, "_").str.replace(_BEFORE, "").str.replace(_AFTER, "").str.strip_chars("_")
     outcome = pl.coalesce(exact, side.replace_strict(sides, default=None, return_dtype=pl.String))
-    return outcome, pl.when(outcome.is_in(["a", "b"])).then(degree(text))
+    marked = text.str.extract_all(MARKED).list.unique()
+    mark = pl.when(outcome.is_null() & (marked.list.len() == 1)).then(marked.list.first())  # two different marks say nothing
+    outcome = pl.coalesce(outcome, mark.replace_strict(dict(known), default=None, return_dtype=pl.String))
+    return outcome, pl.when(outcome.is_in(["a", "b"])).then(degree(pl.coalesce(mark, text)))
 
 
 def degree(bare: pl.Expr) -> pl.Expr:
@@ -147,7 +153,7 @@ def in_numbers(text: pl.Expr, encoding: Encoding) -> tuple[pl.Expr, pl.Expr]:
     value = pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64, strict=False)
     if encoding.kind == "one_based":
         value = pl.when((value > 1) & (value < 2)).then(value)  # 1 and 2 are sides, of whatever strength
-    middle = middle_of(scale)
+    middle = scale.middle
     on_scale = value.is_between(min(scale.first, scale.second), max(scale.first, scale.second))
     towards_first = (value < middle) if scale.first < middle else (value > middle)
     outcome = (
@@ -170,11 +176,6 @@ def accepted(encoding: Encoding) -> str:
     scale = encoding.grades
     values = _ACCEPTED if scale is None else f"a number from {scale.first:g} to {scale.second:g}"
     return f"{values}, or a word from `outcomes:`"
-
-
-def middle_of(scale: GradesConfig) -> float:
-    """The value of a tie."""
-    return (scale.first + scale.second) / 2 if scale.tie is None else scale.tie
 
 
 def encoding_of(

@@ -221,8 +221,12 @@ def _columns(task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _extra(task: Task, votes: pl.DataFrame) -> pl.Series:
     """The row's unmapped fields with what is left of the vote under `vote`."""
     key = "vote"
-    members = extra_members(task, {})
+    members = extra_members(task, {"rationale": pl.repeat(True, task.height, eager=True)})
     while key in members:
         key += "_"
     each = {name: column.gather(votes["id"]) for name, column in members.items()}
+    paths = task.path("rationale") or []
+    for path in [paths] if isinstance(paths, str) else paths:  # of a vote with a reason of its own, the row's is not the rationale
+        if path in each:
+            each[path] = votes.select(pl.when(pl.col("why").is_not_null()).then(each[path]).alias("x"))["x"]
     return objects(each | {key: votes["rest"]}, votes.height)

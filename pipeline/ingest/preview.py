@@ -40,7 +40,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Look:
+class Preview:
     """What the first records of a file show.
 
     Attributes:
@@ -60,7 +60,7 @@ class Look:
     error: str | None
 
 
-def look(place: str, name: str, source: SourceConfig, joined: Joins | None = None) -> Look | None:
+def preview(place: str, name: str, source: SourceConfig, joined: Joins | None = None) -> Preview | None:
     """The fields and the layout of a file's first records; None when no row of it can be read.
 
     Args:
@@ -79,14 +79,14 @@ def look(place: str, name: str, source: SourceConfig, joined: Joins | None = Non
         for rows in read_rows(place, json):
             piece = next((piece for piece in main.join(rows, before) if piece.frame.height), None)
             if piece is not None:
-                return _looked_at(piece, json, name, source)
+                return _preview_of(piece, json, name, source)
             before += rows.count
         return None
     finally:
         json.close()
 
 
-def _looked_at(rows: Rows, json: Json, name: str, source: SourceConfig) -> Look:
+def _preview_of(rows: Rows, json: Json, name: str, source: SourceConfig) -> Preview:
     rows = first_records(rows, json)
     sample = Sample(rows, json, name, SourceConfig(name=source.name, uri=source.uri))
     fields = [_field(sample, field) for field in rows.fields]
@@ -96,9 +96,9 @@ def _looked_at(rows: Rows, json: Json, name: str, source: SourceConfig) -> Look:
         proposals = [adapter.propose(configured) for adapter in ADAPTERS.values()]
         layout = detect_layout(rows, json, name, source)
     except LayoutError as error:
-        return Look(None, fields, {}, proposals, [], str(error))
+        return Preview(None, fields, {}, proposals, [], str(error))
     read = {slot: [_read(sample, layout, slot, one) for one in paths(path)] for slot, path in layout.slots.items()}
-    return Look(layout, fields, read, proposals, _verdicts(sample, layout), None)
+    return Preview(layout, fields, read, proposals, _verdicts(sample, layout), None)
 
 
 def first_records(rows: Rows, json: Json) -> Rows:

@@ -1,0 +1,144 @@
+"""EDGE: the story of one record or pair of a published version: what it was, who judged it, what became of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from pipeline.errors import NotFoundError
+from pipeline.queries import Catalogue, Table, open_version, session
+from pipeline.schemas import SIGNALS
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that a version knows about one record or pair; rows as dictionaries, in the schemas' words."""
+
+    asked: str
+    version: str
+    ledger: list[dict[str, Any]]
+    judgements: list[dict[str, Any]]
+    ratings: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]  # PAIR or DROPPED rows plus `fate`: published or dropped
+    quarantined: list[dict[str, Any]]
+
+
+def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
+    """What became of a record, a pair, or a row of a file.
+
+    Args:
+        dataset_root: the dataset's folder or URL.
+        asked: a record id, a pair id, or FILE:ROW, where FILE is the published name or its last parts.
+        version: the current one when left out.
+
+    Raises:
+        NotFoundError: nothing in the version has that id or row.
+    """
+    catalogue = open_version(dataset_root, version)
+    # The id is only ever a value in a filter expression, never text in SQL.
+    file, _, row = asked.rpartition(":")
+    id_, uri = pc.field("record_id"), pc.field("source_uri")
+    matches = (id_ == asked) | (pc.field("pair_id") == asked) | (pc.field("witness_pair_id") == asked)
+    if file and row.isascii() and row.isdigit() and len(row) < 19:
+        matches = ((uri == file) | pc.ends_with(uri, f"/{file}")) & (pc.field("source_row") == int(row))
+    place = ["source", "source_uri", "source_row"]
+    asked_for = [row for name in ("pairs", "dropped") for row in _rows(catalogue.tables[name], pc.field("pair_id") == asked, ["pair_id"])]
+    listed = sorted({record for row in asked_for for record in row["records"]})
+    ledger = _rows(catalogue.tables["ledger"], matches | id_.isin(_ids(listed)), [*place, "record_id"])
+    records = sorted({r["record_id"] for r in ledger})
+    derived = _derived_from(catalogue, records)
+    pair_ids = sorted({p for r in ledger for p in (r["pair_id"], r["witness_pair_id"]) if p} | set(derived.values()) | {asked})
+    pairs = [
+        {**row, "fate": fate}
+        for name, fate in (("pairs", "published"), ("dropped", "dropped"))
+        for row in _rows(catalogue.tables[name], pc.field("pair_id").isin(_ids(pair_ids)), ["pair_id"])
+    ]
+    stated = {(r["record_id"], r["source_uri"], r["source_row"]) for r in ledger}
+    wanted = pc.field("judgement_id").isin(_ids(sorted({*records, *derived})))
+    judgements = _rows(catalogue.tables["judgements"], wanted, [*place, "judgement_id"])
+    judgements = [r for r in judgements if r["judgement_id"] in derived or (r["judgement_id"], r["source_uri"], r["source_row"]) in stated]
+    ratings = _rows(catalogue.tables["ratings"], pc.field("rating_id").isin(_ids(records)), [*place, "rating_id"])
+    ratings = [r for r in ratings if (r["rating_id"], r["source_uri"], r["source_row"]) in stated]
+    quarantined = _rows(catalogue.tables["quarantine"], id_.isin(_ids(records)), [*place, "record_id"])
+    quarantined = [r for r in quarantined if (r["record_id"], r["source_uri"], r["source_row"]) in stated]
+    if not ledger and not pairs:
+        raise NotFoundError(
+            f"{dataset_root} {catalogue.version}: nothing is known as {asked!r}. Give a record id, a pair id, or FILE:ROW "
+            "(rows count from 0; `prefine query ledger` lists all)."
+        )
+    return Story(asked, catalogue.version, ledger, judgements, ratings, pairs, quarantined)
+
+
+def _derived_from(catalogue: Catalogue, records: list[str]) -> dict[str, str]:
+    """The judgements derived from some of these ratings, and their pairs."""
+    sql = "select distinct judgement_id, pair_id from judgements where list_has_any(derived_from, ?::varchar[])"
+    with session(catalogue.tables, catalogue.threads, catalogue.memory_limit) as con:
+        return dict(con.execute(sql, [records]).fetchall())
+
+
+def _ids(values: list[str]) -> pa.StringArray:
+    return pa.array(values, pa.string())  # an empty list has no type of its own
+
+
+def _rows(table: Table, matches: pc.Expression, order: list[str]) -> list[dict[str, Any]]:
+    source = table if isinstance(table, ds.Dataset) else ds.dataset(table)
+    return list(source.to_table(filter=matches).sort_by([(name, "ascending") for name in order]).to_pylist())
+
+
+def render_story(story: Story) -> str:
+    """A story as plain text for a terminal; control characters of the data are shown as `?`."""
+    lines = [f"{story.asked} in version {story.version}"]
+    for r in story.ledger:
+        lines += ["", f"record {r['record_id']}", f"  from     {r['source']}: {r['source_uri']} row {r['source_row']}"]
+        lines += [f"  fate     {r['fate']} at {r['stage']}: {r['reason']}{_threshold(r)}"]
+        named = (("detail", "detail"), ("pair", "pair_id"), ("witness", "witness_pair_id"))
+        lines += [f"  {name:<9}{r[key]}" for name, key in named if r[key]]
+    for r in story.judgements:
+        verdict = {"a": "A is better", "b": "B is better", "tie": "tie"}[r["outcome"]] + (" (both bad)" if r["both_bad"] else "")
+        lines += ["", f"judgement {r['judgement_id']}{' (a copy)' if r['is_copy'] else ''}", f"  verdict  {verdict}"]
+        lines += [f"  derived  from ratings {', '.join(r['derived_from'])}"] if r["derived_from"] else []
+        lines += [f"  by       {r['annotator_kind']} {r['annotator_id']}, criterion {r['criterion']}"]
+        lines += [f"  changed  {', '.join(r['normalised']) or 'nothing'} by normalisation"]
+        told = ("model_a", "model_b", "strength", "context", "rationale", "extra")
+        lines += [f"  {key:<9} {r[key]}" for key in told if r[key] is not None]
+    for r in story.ratings:
+        lines += ["", f"rating {r['rating_id']}{' (a copy)' if r['is_copy'] else ''}"]
+        lines += [f"  score    {_short(r['score'])} on a scale of {_short(r['score_min'])} to {_short(r['score_max'])}"]
+        lines += [f"  by       {r['annotator_kind']} {r['annotator_id']}, criterion {r['criterion']}"]
+        lines += [f"  flags    {', '.join(r['flags'])}"] if r["flags"] else []
+        lines += [f"  changed  {', '.join(r['normalised']) or 'nothing'} by normalisation"]
+        lines += [f"  {key:<9} {r[key]}" for key in ("model", "context", "rationale", "extra") if r[key] is not None]
+        lines += [_messages("response", r["response"])]
+    for r in story.pairs:
+        lines += ["", f"pair {r['pair_id']} ({r['fate']})"]
+        if r["fate"] == "dropped":
+            lines += [f"  dropped  at {r['stage']}: {r['reason']}{_threshold(r)}{' - ' + r['detail'] if r['detail'] else ''}"]
+        lines += [f"  split    {r['split']}, sources {', '.join(r['sources'])}"]
+        lines += [f"  votes    {r['votes_chosen']} chosen, {r['votes_rejected']} rejected, {r['votes_tie']} tie"]
+        lines += ["  " + ", ".join(f"{name} {_short(r[name])}" for name in ("p_chosen", "p_tie", "margin", "weight"))]
+        lines += [_messages(name, r[name]) for name in ("prompt", "chosen", "rejected")]
+        lines += ["  signals  " + ", ".join(f"{s.name} {_short(r[s.name])}" for s in SIGNALS)]
+    for r in story.quarantined:
+        lines += ["", f"quarantined {r['record_id']}", f"  reason   {r['reason']}{', field ' + r['field'] if r['field'] else ''}"]
+        lines += [f"  {key:<9}{_cut(r[key])}" for key in ("detail", "raw") if r[key]]
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for text in lines for line in text.splitlines() or [""])
+
+
+def _threshold(row: dict[str, Any]) -> str:
+    return "" if row["score"] is None else f" (score {_short(row['score'])}, threshold {_short(row['threshold'])})"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def _cut(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 300 else f"{flat[:300]} [... {len(flat) - 300} more characters]"
+
+
+def _messages(name: str, messages: list[dict[str, Any]]) -> str:
+    said = [f"{m['role']}: {_cut(m['content'])}{' + tool calls ' + _cut(m['tool_calls']) if m['tool_calls'] else ''}" for m in messages]
+    return "\n".join(f"  {name if i == 0 else '':<9}{text}" for i, text in enumerate(said or ["(none)"]))
