@@ -91,10 +91,11 @@ _MOST_IDLE: Final = 16
 
 
 @atexit.register
-def _close_idle() -> None:
-    """DuckDB prints a page of warnings about sessions that Python's end finds open."""
+def _leave() -> None:
+    """Close the idle sessions, and let go of DuckDB: it prints a page of warnings if Python's end finds anything of it in use."""
     while _idle:
         _idle.pop().close()
+    globals().clear()
 
 
 def pointer(*keys: str) -> str:
