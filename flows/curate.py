@@ -197,8 +197,13 @@ def _artifact_key(dataset: str) -> str:
 
 
 def _grouped(files: list[InputFile]) -> list[tuple[str, list[InputFile]]]:
-    """The files as a few groups, each with a name for its task."""
-    groups = [files[i :: MOST_INGEST_TASKS] for i in range(min(MOST_INGEST_TASKS, len(files)))]
+    """The files as a few groups, each with a name for its task; a joined source's stay together: each task reads what it joins."""
+    joined: dict[str, list[InputFile]] = {}
+    for file in files:
+        if file.joined:
+            joined.setdefault(file.source.name, []).append(file)
+    alone = [file for file in files if not file.joined]
+    groups = [*joined.values(), *(alone[i :: MOST_INGEST_TASKS] for i in range(min(MOST_INGEST_TASKS, len(alone))))]
     return [(g[0].name + (f" and {len(g) - 1} more" if len(g) > 1 else ""), g) for g in groups]
 
 

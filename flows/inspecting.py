@@ -182,11 +182,12 @@ def _summarise(group: Group, seen: list[_Seen]) -> None:
     examples.hide_names(group.records)
     names = set().union(*(one.names for one in seen))
     group.annotator_kind = _kind_of(names)
-    if group.layout is not None:
+    if group.first.error is None:
+        ordered = group.layout is not None and group.layout.name != "chosen_rejected"
         judgements = pl.concat(frame for one in seen for frame in one.judgements)
         ratings = pl.concat(frame for one in seen for frame in one.ratings)
         quarantined = pl.concat(frame for one in seen for frame in one.quarantined)
-        group.findings = profile.findings(judgements, ratings, quarantined, ordered=group.layout.name != "chosen_rejected")
+        group.findings = profile.findings(judgements, ratings, quarantined, ordered=ordered)
 
 
 def _tell_copies(groups: list[Group], seen: list[_Seen]) -> None:

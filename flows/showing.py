@@ -49,6 +49,7 @@ def render(groups: list[Group], configs: list[str], width: int) -> Iterator[Text
             yield from _refused(group, config, width)
         elif group.layout is None:
             yield _line("rows", "none that can be read", width)
+            yield from _findings(group, names, width)
         else:
             yield from _read(group, names, width)
             if config:

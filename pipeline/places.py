@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("prefine.places")
 
 DATA_ENDINGS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".ipc")
 PACKED_ENDINGS: Final = (".gz", ".bz2", ".xz", ".zst", ".zstd")

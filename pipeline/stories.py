@@ -41,7 +41,7 @@ def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
     file, _, row = asked.rpartition(":")
     id_, uri = pc.field("record_id"), pc.field("source_uri")
     matches = (id_ == asked) | (pc.field("pair_id") == asked) | (pc.field("witness_pair_id") == asked)
-    if file and row.isascii() and row.isdigit() and len(row) < 19:
+    if file and row.isascii() and (row.isdigit() or row == "-1") and len(row) < 19:  # -1: a file that could not be read
         matches = ((uri == file) | pc.ends_with(uri, f"/{file}")) & (pc.field("source_row") == int(row))
     place = ["source", "source_uri", "source_row"]
     asked_for = [row for name in ("pairs", "dropped") for row in _rows(catalogue.tables[name], pc.field("pair_id") == asked, ["pair_id"])]

@@ -128,3 +128,12 @@ def test_a_preference_strength_on_an_unknown_scale_is_kept_beside_the_winner(ing
 def test_a_preference_strength_in_words_is_the_verdict_where_there_is_no_other(ingest: Ingest) -> None:
     rows = [BASE | {"preference_strength": text} for text in ("response 1 is slightly better", "response 2 is much better")]
     assert graded(ingest(rows)) == [("a", 0.3333), ("b", 1.0)]
+
+
+@pytest.mark.parametrize("row", [0, 1, 2, 300])
+def test_a_stray_number_among_words_that_name_both_sides_is_a_fact_about_its_row(ingest: Ingest, row: int) -> None:
+    words = ["A", "B", "tie"] * 101
+    words[row] = "7"
+    read = ingest([BASE | {"winner": word} for word in words])
+    assert read.judgements.height == len(words) - 1
+    assert read.reasons() == [(row, "unknown_verdict", "winner")]

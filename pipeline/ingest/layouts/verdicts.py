@@ -189,7 +189,8 @@ def encoding_of(
     """What the bare numbers and booleans of a file's first verdicts mean.
 
     1 and 2 are a and b, a 0 or 1.5 beside them is a tie, and numbers between them are grades. Integers from -3 to 3 in a field
-    for graded preferences are grades. Everything else that is not a word is ambiguous.
+    for graded preferences are grades. Beside words that name both sides, a number is no verdict. Everything else that is not a
+    word is ambiguous.
 
     Args:
         values: verdict texts of the first records.
@@ -222,6 +223,9 @@ def encoding_of(
             return Encoding("one_based")
         if plain(winner) in GRADED_FIELDS and _signed([n for n in amounts if n not in SENTINELS]):
             return Encoding("graded", _SIGNED)
+    spoken = words(Encoding(), sides, outcomes)
+    if {"a", "b"} <= {spoken.get(value) for value in bare if not re.match(_NUMBER, value)}:
+        return Encoding()  # words name both sides, so a stray number is a fact about its row
     found = [value for _, value in numbers] + sorted(booleans)
     raise LayoutError(_ambiguous(where, winner, found, _remedy(found)))
 
