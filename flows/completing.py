@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from flows.inputs import open_joins
 from pipeline.config import SourceConfig
 from pipeline.errors import PrefineError
-from pipeline.ingest.layouts.aliases import PROMPT_TAIL, SLOTS, plain
+from pipeline.ingest.aliases import PROMPT_TAIL, SLOTS, plain
 from pipeline.ingest.layouts.verdicts import spelling, words
 from pipeline.ingest.preview import Field, Preview, key_fits, preview
 from pipeline.ingest.records import Encoding

@@ -12,8 +12,8 @@ from flows.inputs import open_joins
 from pipeline import ingest, profile, storage
 from pipeline.config import SourceConfig, load_config
 from pipeline.errors import ConfigError, LayoutError, UnreadableFileError
+from pipeline.ingest.aliases import SLOTS, VOTE_SLOTS, plain
 from pipeline.ingest.files import sources
-from pipeline.ingest.layouts.aliases import SLOTS, VOTE_SLOTS, plain
 from pipeline.ingest.preview import Preview, preview
 from pipeline.profile import examples
 

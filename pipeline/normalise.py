@@ -5,14 +5,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-# Every role name that sources use for the four that we keep.
-_ROLES: Final = {
-    "human": "user",
-    "prompter": "user",
-    "developer": "system",
-    **dict.fromkeys(("gpt", "bot", "model", "ai", "chatbot"), "assistant"),
-    **dict.fromkeys(("function", "observation", "ipython", "tool_response"), "tool"),
-}
+from pipeline.schemas import ROLES
+
 _KEPT: Final = ["system", "user", "assistant", "tool"]
 
 # Characters that NFC neither changes nor combines with a character before them. Normalising costs some twenty times what
@@ -38,7 +32,7 @@ def normalised(messages: pl.Series) -> tuple[pl.Series, dict[str, pl.Series]]:
     changed: dict[str, pl.Series] = {}
     new_roles = roles
     if not roles.is_in(_KEPT).all():
-        new_roles = roles.str.to_lowercase().str.strip_chars().replace(_ROLES)
+        new_roles = roles.str.to_lowercase().str.strip_chars().replace(ROLES)
         changed["roles"] = new_roles.ne_missing(roles)
     text = said
     for name, step in (("unicode", _composed), ("line_ends", _line_ends), ("trailing_space", _stripped)):

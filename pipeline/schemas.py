@@ -3,7 +3,7 @@
 Each schema says what one row is. Field metadata (`unit`, `range`, `source`) documents the columns that are numbers.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
@@ -24,6 +24,14 @@ MESSAGES = pa.list_(MESSAGE)
 MESSAGE_FIELDS = [field.name for field in MESSAGE]
 MESSAGES_PL = pl.List(pl.Struct(dict.fromkeys(MESSAGE_FIELDS, pl.String)))
 STRINGS = pa.list_(pa.string())
+
+# Role as sources spell it -> the four roles of a message.
+ROLES: Final[dict[str, str]] = (
+    dict.fromkeys(("system", "developer"), "system")
+    | dict.fromkeys(("user", "human", "prompter"), "user")
+    | dict.fromkeys(("assistant", "gpt", "bot", "model", "ai", "chatbot"), "assistant")
+    | dict.fromkeys(("tool", "function", "observation", "ipython", "tool_response"), "tool")
+)
 
 
 def _required(name: str, kind: pa.DataType, **about: str) -> "pa.Field[Any]":

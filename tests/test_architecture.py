@@ -129,6 +129,15 @@ def test_a_signal_or_consensus_module_imports_no_other_one(path: Path) -> None:
     assert {name for name in imported(path) if unit(name) == package} <= {package}
 
 
+# What layouts are built from.
+INNER = tuple(f"pipeline.ingest.{name}" for name in ("fragments", "records", "aliases", "files", "conversations", "joins"))
+
+
+@pytest.mark.parametrize("path", [path for path in PIPELINE if module_name(path).startswith(INNER)], ids=module_name)
+def test_what_layouts_are_built_from_knows_no_layout(path: Path) -> None:
+    assert {name for name in imported(path) if name.startswith("pipeline.ingest.layouts")} == set()
+
+
 def test_the_rules_for_layers_name_only_modules_that_exist() -> None:
     assert {name for name in MAY_IMPORT if not is_module(name)} == set()
     assert set(FOREIGN) <= set(MAY_IMPORT)

@@ -274,3 +274,30 @@ def objects(members: dict[str, pl.Series], height: int) -> pl.Series:
     parts = [pl.lit(keys[i] + ":") + pl.col(f"f{i}") for i in range(len(names))]
     joined = frame.select(pl.concat_str(parts, separator=",", ignore_nulls=True).alias("x"))["x"]
     return joined.to_frame("x").select(pl.when(pl.col("x") != "").then("{" + pl.col("x") + "}").alias("x"))["x"]
+
+
+def nulls(height: int) -> pl.Series:
+    """A column of null texts."""
+    return pl.Series([None], dtype=pl.String).new_from_index(0, height) if height else pl.Series([], dtype=pl.String)
+
+
+def fragment(rows: Rows, path: str, json: Json) -> pl.Series:
+    """The fragments of a field, or of a dotted path inside one; null where there is none."""
+    if path in rows.texts:
+        return json.quote(rows.frame.select(x=rows.fields[path]))["x"]
+    if path in rows.fields:
+        return rows.frame[rows.fields[path]]
+    parts = path.split(".")
+    for i in range(len(parts) - 1, 0, -1):
+        outer = ".".join(parts[:i])
+        if outer in rows.fields:
+            return json.extract(fragment(rows, outer, json), [pointer(*parts[i:])])[0]
+    return nulls(rows.frame.height)
+
+
+def raw_rows(rows: Rows) -> pl.Series:
+    """The rows' own text, or what their fragments make of it."""
+    if "raw" in rows.frame.columns:
+        return rows.frame["raw"]
+    members = {name: rows.frame[column] for name, column in rows.fields.items()}
+    return objects(members, rows.frame.height)

@@ -8,11 +8,10 @@ import polars as pl
 from pipeline.config import FieldPath, SourceConfig
 from pipeline.errors import LayoutError
 from pipeline.ingest.files.readers import read_rows
-from pipeline.ingest.fragments import Json, in_fragments
+from pipeline.ingest.fragments import Json, fragment, in_fragments
 from pipeline.ingest.joins import Joins
 from pipeline.ingest.layouts.detect import ADAPTERS, SAMPLE_ROWS, detect_layout
 from pipeline.ingest.layouts.sample import Proposal, Sample
-from pipeline.ingest.layouts.slots import fragment
 from pipeline.ingest.records import Layout, Rows
 
 _CUT: Final = 2_000  # characters of an example's JSON that are looked at

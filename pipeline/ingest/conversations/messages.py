@@ -8,11 +8,10 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.ingest.conversations.parts import joined_parts
+from pipeline.ingest.conversations.content_parts import joined_parts
 from pipeline.ingest.fragments import Json, pointer
-from pipeline.ingest.layouts.aliases import ROLES
 from pipeline.ingest.records import PROBLEM
-from pipeline.schemas import MESSAGES_PL
+from pipeline.schemas import MESSAGES_PL, ROLES
 
 _FIELDS: Final = ["role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content"]
 _LONG: Final = pl.Schema({"id": pl.Int64, "n": pl.Int64} | dict.fromkeys(_FIELDS, pl.String))

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from pipeline.errors import LayoutError, UnreadableFileError
 from pipeline.ingest.files.elements import FIRST_BYTES, read_elements
-from pipeline.ingest.files.plain import plain_fields
+from pipeline.ingest.files.flat_objects import plain_fields
 from pipeline.ingest.files.sources import ARROW, BLANK, BOM, delimiter, open_plain, open_raw, seekable, skip, sniff, unreadable
 from pipeline.ingest.files.wrapped import rows_member
 from pipeline.ingest.fragments import Json, decoded, finite, in_fragments, pointer

@@ -7,9 +7,9 @@ from typing import Final
 import ijson
 
 from pipeline.errors import UnreadableFileError
+from pipeline.ingest.aliases import SIDES, SLOTS, plain
 from pipeline.ingest.files.elements import Member, members
 from pipeline.ingest.files.sources import open_plain, skip
-from pipeline.ingest.layouts.aliases import SIDES, SLOTS, plain
 
 DEPTH: Final = {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}  # what an event of ijson does to the nesting
 _PEEK_BYTES: Final = 1 << 20

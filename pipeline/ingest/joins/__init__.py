@@ -12,9 +12,8 @@ import polars as pl
 
 from pipeline.config import SourceConfig
 from pipeline.errors import LayoutError
-from pipeline.ingest.fragments import Json
+from pipeline.ingest.fragments import Json, raw_rows
 from pipeline.ingest.joins.joined import Joined, JoinedFile, JoinedRows, has_field, key_texts, missing_key, positions
-from pipeline.ingest.layouts.slots import raw_rows
 from pipeline.ingest.records import BROKEN, RAW_CHARACTERS, Rows
 
 _PIECE_BYTES: Final = 32 << 20  # joined text handed on at once: many short votes may share long texts

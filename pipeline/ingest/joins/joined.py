@@ -12,9 +12,8 @@ import polars as pl
 from pipeline.config import JoinConfig
 from pipeline.errors import LayoutError
 from pipeline.ingest.files.readers import read_rows
-from pipeline.ingest.fragments import Json
-from pipeline.ingest.joins.spill import Spill
-from pipeline.ingest.layouts.slots import fragment, nulls
+from pipeline.ingest.fragments import Json, fragment, nulls
+from pipeline.ingest.joins.row_store import Spill
 from pipeline.ingest.records import Rows
 
 _SHOWN: Final = 60

@@ -6,20 +6,11 @@ import polars as pl
 
 from pipeline.config import FieldPath
 from pipeline.errors import LayoutError
+from pipeline.ingest.aliases import SIDE_SCORES, WINNER_FLAGS, plain
 from pipeline.ingest.conversations.messages import problem
-from pipeline.ingest.layouts.aliases import SIDE_SCORES, WINNER_FLAGS, plain
+from pipeline.ingest.fragments import fragment, nulls
 from pipeline.ingest.layouts.sample import Proposal, Sample
-from pipeline.ingest.layouts.slots import (
-    Task,
-    answers,
-    batch,
-    fragment,
-    no_verdict,
-    nulls,
-    outcomes,
-    shared_columns,
-    unknown_verdict,
-)
+from pipeline.ingest.layouts.slots import Task, answers, batch, no_verdict, outcomes, shared_columns, unknown_verdict
 from pipeline.ingest.layouts.verdicts import MARKED, spelled
 from pipeline.ingest.records import Batch, Encoding
 

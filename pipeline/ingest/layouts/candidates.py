@@ -6,13 +6,14 @@ import polars as pl
 
 from pipeline.config import FieldPath
 from pipeline.errors import LayoutError
+from pipeline.ingest.aliases import BEST, SLOTS
+from pipeline.ingest.fragments import fragment
 from pipeline.ingest.layouts import judged_lists, rated_lists, rated_turns, trees
-from pipeline.ingest.layouts.aliases import BEST, SLOTS
 from pipeline.ingest.layouts.containers import Holder, beside, candidate_slot, find_holder, hidden_answers, inner, score_paths, spread
 from pipeline.ingest.layouts.ratings import UNRATED
 from pipeline.ingest.layouts.sample import Proposal, Sample
 from pipeline.ingest.layouts.scores import thumbs
-from pipeline.ingest.layouts.slots import Task, fragment
+from pipeline.ingest.layouts.slots import Task
 from pipeline.ingest.records import Batch, Encoding
 
 _INSIDE = ("candidate_text", "candidate_model", "candidate_rationale")

@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.ingest.layouts.aliases import CHOSEN_PROMPTS, SLOTS
+from pipeline.ingest.aliases import CHOSEN_PROMPTS, SLOTS
 from pipeline.ingest.layouts.sample import Proposal, Sample
 from pipeline.ingest.layouts.slots import Task, answers, batch, shared_columns
 from pipeline.ingest.records import Batch

@@ -9,11 +9,10 @@ import polars as pl
 
 from pipeline.config import FieldPath
 from pipeline.errors import LayoutError
-from pipeline.ingest.fragments import Json, objects, pointer
-from pipeline.ingest.layouts.aliases import BESIDE_SLOTS, CANDIDATE_SLOTS, CANDIDATES, NODE_VALUES, NUMBERED, NUMBERED_SCORE, plain
+from pipeline.ingest.aliases import BESIDE_SLOTS, CANDIDATE_SLOTS, CANDIDATES, NODE_VALUES, NUMBERED, NUMBERED_SCORE, plain
+from pipeline.ingest.fragments import Json, fragment, objects, pointer
 from pipeline.ingest.layouts.sample import Sample
 from pipeline.ingest.layouts.scores import VALUE_KEYS, numeric, scorelike, thumbs
-from pipeline.ingest.layouts.slots import fragment
 from pipeline.ingest.records import Rows
 
 _SCORE_HOLDERS: Final = ("annotations", "scores", "ratings", "attributes", "criteria")

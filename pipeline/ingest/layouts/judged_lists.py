@@ -3,9 +3,9 @@
 import polars as pl
 
 from pipeline.ingest.conversations.messages import problem
+from pipeline.ingest.layouts.candidate_rows import Taken, candidate_extra, finish, look_inside, meant, take
 from pipeline.ingest.layouts.containers import spread
 from pipeline.ingest.layouts.slots import Task, no_verdict, outcomes, unknown_verdict
-from pipeline.ingest.layouts.taken import Taken, candidate_extra, finish, look_inside, meant, take
 from pipeline.ingest.records import PROBLEM, Batch
 
 

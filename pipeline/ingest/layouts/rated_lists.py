@@ -5,9 +5,10 @@ from typing import Final
 import polars as pl
 
 from pipeline.ingest.conversations.messages import problem
-from pipeline.ingest.conversations.replies import label
-from pipeline.ingest.fragments import Json
+from pipeline.ingest.fragments import Json, nulls
+from pipeline.ingest.layouts.candidate_rows import Keys, Parts, Taken, candidate_extra, finish, look_inside, meant, take
 from pipeline.ingest.layouts.containers import inner, spread, values_beside
+from pipeline.ingest.layouts.replies import label
 from pipeline.ingest.layouts.scores import (
     ASPECTS,
     VALUE_KEYS,
@@ -19,8 +20,7 @@ from pipeline.ingest.layouts.scores import (
     stated,
     unscored,
 )
-from pipeline.ingest.layouts.slots import Task, nulls
-from pipeline.ingest.layouts.taken import Keys, Parts, Taken, candidate_extra, finish, look_inside, meant, take
+from pipeline.ingest.layouts.slots import Task
 from pipeline.ingest.records import PROBLEM, Batch
 
 _REASON_KEYS: Final = ("Rationale For Rating", "Rationale", "rationale", "reason", "critique", "explanation", "justification")

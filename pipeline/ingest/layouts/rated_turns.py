@@ -7,14 +7,13 @@ import polars as pl
 from pipeline.config import FieldPath
 from pipeline.ingest.conversations.messages import problem
 from pipeline.ingest.fragments import objects, pointer
-from pipeline.ingest.layouts.aliases import ROLES
 from pipeline.ingest.layouts.containers import nested_fields
 from pipeline.ingest.layouts.ratings import UNRATED
 from pipeline.ingest.layouts.sample import Proposal, Sample
 from pipeline.ingest.layouts.scores import read_scores, unscored
 from pipeline.ingest.layouts.slots import Task, batch, extra_members, shared_columns
 from pipeline.ingest.records import PROBLEM, RAW_JUDGEMENT, Batch, Layout
-from pipeline.schemas import MESSAGES_PL
+from pipeline.schemas import MESSAGES_PL, ROLES
 
 _MEMBERS: Final = ("role", "content", "turn", "score", "if_chosen", "model_name")
 _TAKEN: Final = ("role", "content", "turn", "score", "model_name")

@@ -5,13 +5,14 @@ from typing import Final
 import polars as pl
 
 from pipeline.config import FieldPath
-from pipeline.ingest.conversations.replies import replies
-from pipeline.ingest.fragments import objects
-from pipeline.ingest.layouts.aliases import ROLES, SLOTS, THUMBS, WRITERS, plain
+from pipeline.ingest.aliases import SLOTS, THUMBS, WRITERS, plain
+from pipeline.ingest.fragments import fragment, objects
+from pipeline.ingest.layouts.replies import replies
 from pipeline.ingest.layouts.sample import Proposal, Sample
 from pipeline.ingest.layouts.scores import criteria_of, numeric, read_scores, scorelike, stated, thumbs, unscored
-from pipeline.ingest.layouts.slots import Task, batch, extra_members, fragment, shared_columns
+from pipeline.ingest.layouts.slots import Task, batch, extra_members, shared_columns
 from pipeline.ingest.records import PROBLEM, RAW_JUDGEMENT, Batch, Encoding
+from pipeline.schemas import ROLES
 
 _WHO: Final = pl.concat_str("annotator", "who", separator="/", ignore_nulls=True)
 _SCORES_LACK = "scores (fields such as 'helpfulness', 'score' or a thumb such as 'label')"

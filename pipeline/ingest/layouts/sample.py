@@ -9,8 +9,7 @@ import polars as pl
 
 from pipeline.config import FieldPath, LayoutName, SourceConfig
 from pipeline.errors import LayoutError
-from pipeline.ingest.fragments import Json
-from pipeline.ingest.layouts.aliases import (
+from pipeline.ingest.aliases import (
     GRADED_FIELDS,
     MODELS,
     PROMPT_TAIL,
@@ -21,7 +20,8 @@ from pipeline.ingest.layouts.aliases import (
     TEXT_MEMBERS,
     plain,
 )
-from pipeline.ingest.layouts.slots import fragment, used_fields
+from pipeline.ingest.fragments import Json, fragment
+from pipeline.ingest.layouts.slots import used_fields
 from pipeline.ingest.layouts.verdicts import encoding_of
 from pipeline.ingest.records import Encoding, Rows
 

@@ -5,8 +5,8 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.ingest.aliases import CRITERIA, PLAIN_SCORES, plain
 from pipeline.ingest.conversations.messages import problem
-from pipeline.ingest.layouts.aliases import CRITERIA, PLAIN_SCORES, plain
 from pipeline.ingest.layouts.slots import Task
 from pipeline.ingest.layouts.verdicts import spelled
 from pipeline.ingest.records import Encoding

@@ -9,9 +9,9 @@ import polars as pl
 from pipeline.config import FieldPath, SourceConfig
 from pipeline.ingest.conversations.earlier import continued, remembered
 from pipeline.ingest.conversations.messages import Compared, Conversations, compare, follow, parse, problem
-from pipeline.ingest.conversations.quick import compare_texts
-from pipeline.ingest.conversations.turns import interleaved
-from pipeline.ingest.fragments import Json, in_fragments, objects, pointer
+from pipeline.ingest.conversations.parallel_turns import interleaved
+from pipeline.ingest.conversations.usual_answers import compare_texts
+from pipeline.ingest.fragments import Json, fragment, in_fragments, nulls, objects, raw_rows
 from pipeline.ingest.layouts.verdicts import accepted, degree, read, spelled, words
 from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_CHARACTERS, RAW_JUDGEMENT, RAW_RATING, Batch, Layout, Rows
 
@@ -68,25 +68,6 @@ def joined(task: Task, slot: str) -> pl.Series:
     texts = texts.select(pl.when(pl.all().str.strip_chars() != "").then(pl.all()))
     there = pl.any_horizontal(pl.all().is_not_null())
     return texts.select(pl.when(there).then(pl.concat_str(pl.all(), separator=PARAGRAPH, ignore_nulls=True)).alias("x"))["x"]
-
-
-def nulls(height: int) -> pl.Series:
-    """A column of null texts."""
-    return pl.Series([None], dtype=pl.String).new_from_index(0, height) if height else pl.Series([], dtype=pl.String)
-
-
-def fragment(rows: Rows, path: str, json: Json) -> pl.Series:
-    """The fragments of a field, or of a dotted path inside one; null where there is none."""
-    if path in rows.texts:
-        return json.quote(rows.frame.select(x=rows.fields[path]))["x"]
-    if path in rows.fields:
-        return rows.frame[rows.fields[path]]
-    parts = path.split(".")
-    for i in range(len(parts) - 1, 0, -1):
-        outer = ".".join(parts[:i])
-        if outer in rows.fields:
-            return json.extract(fragment(rows, outer, json), [pointer(*parts[i:])])[0]
-    return nulls(rows.frame.height)
 
 
 def used_fields(slots: Mapping[str, FieldPath]) -> set[str]:
@@ -277,14 +258,6 @@ def extra_members(task: Task, unread: Mapping[str, pl.Series]) -> dict[str, pl.S
 def extra(task: Task, unread: Mapping[str, pl.Series]) -> pl.Series:
     """JSON of what no slot took."""
     return objects(extra_members(task, unread), task.height)
-
-
-def raw_rows(rows: Rows) -> pl.Series:
-    """The rows' own text, or what their fragments make of it."""
-    if "raw" in rows.frame.columns:
-        return rows.frame["raw"]
-    members = {name: rows.frame[column] for name, column in rows.fields.items()}
-    return objects(members, rows.frame.height)
 
 
 def batch(task: Task, judgements: pl.DataFrame, problems: pl.DataFrame, ratings: pl.DataFrame | None = None) -> Batch:

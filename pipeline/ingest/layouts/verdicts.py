@@ -8,7 +8,7 @@ import polars as pl
 
 from pipeline.config import GradesConfig
 from pipeline.errors import LayoutError
-from pipeline.ingest.layouts.aliases import GRADED_FIELDS, plain
+from pipeline.ingest.aliases import GRADED_FIELDS, plain
 from pipeline.ingest.records import Encoding
 
 _NOUNS: Final = (

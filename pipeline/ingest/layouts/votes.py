@@ -5,22 +5,12 @@ import re
 import polars as pl
 
 from pipeline.config import FieldPath
+from pipeline.ingest.aliases import VOTE_COLUMN, VOTE_SLOTS, plain
 from pipeline.ingest.conversations.messages import problem
-from pipeline.ingest.fragments import objects, pointer
+from pipeline.ingest.fragments import fragment, objects, pointer
 from pipeline.ingest.layouts import ab
-from pipeline.ingest.layouts.aliases import VOTE_COLUMN, VOTE_SLOTS, plain
 from pipeline.ingest.layouts.sample import Proposal, Sample, side_names
-from pipeline.ingest.layouts.slots import (
-    Task,
-    answers,
-    batch,
-    extra_members,
-    fragment,
-    no_verdict,
-    outcomes,
-    shared_columns,
-    unknown_verdict,
-)
+from pipeline.ingest.layouts.slots import Task, answers, batch, extra_members, no_verdict, outcomes, shared_columns, unknown_verdict
 from pipeline.ingest.layouts.verdicts import degree, spelled, words
 from pipeline.ingest.records import Batch, Encoding
 

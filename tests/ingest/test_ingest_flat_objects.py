@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.config import SourceConfig
-from pipeline.ingest.files.plain import plain_fields
+from pipeline.ingest.files.flat_objects import plain_fields
 from pipeline.ingest.fragments import Json, in_fragments, pointer
 from pipeline.ingest.layouts.slots import Task, answers
 from pipeline.ingest.records import BROKEN, Layout, Rows

@@ -7,9 +7,9 @@ import polars as pl
 
 from pipeline.ingest.conversations.earlier import continued
 from pipeline.ingest.conversations.messages import Conversations, compare, parse, problem
-from pipeline.ingest.layouts.aliases import ROLES
 from pipeline.ingest.layouts.slots import Task, prompt_messages, system_texts
 from pipeline.ingest.records import PROBLEM
+from pipeline.schemas import ROLES
 
 _ASKING: Final = [role for role, plain in ROLES.items() if plain in ("user", "system")]
 

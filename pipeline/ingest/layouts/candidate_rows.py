@@ -6,12 +6,12 @@ from typing import Final
 import polars as pl
 
 from pipeline.ingest.conversations.messages import problem
-from pipeline.ingest.conversations.replies import replies
-from pipeline.ingest.fragments import objects, pointer
+from pipeline.ingest.fragments import fragment, objects, pointer
 from pipeline.ingest.layouts.ab import decided
 from pipeline.ingest.layouts.containers import inner, leftover, values_beside
+from pipeline.ingest.layouts.replies import replies
 from pipeline.ingest.layouts.scores import unscored
-from pipeline.ingest.layouts.slots import Task, batch, extra_members, fragment, shared_columns
+from pipeline.ingest.layouts.slots import Task, batch, extra_members, shared_columns
 from pipeline.ingest.records import RAW_JUDGEMENT, Batch
 
 _BESIDE: Final = {"candidate_model": "model", "candidate_rationale": "why"}

@@ -195,14 +195,6 @@ BEST: Final = (
     "preferred", "preference", "winner", "label",
 )
 
-# Role as sources spell it -> the four roles of a message.
-ROLES: Final[dict[str, str]] = (
-    dict.fromkeys(("system", "developer"), "system")
-    | dict.fromkeys(("user", "human", "prompter"), "user")
-    | dict.fromkeys(("assistant", "gpt", "bot", "model", "ai", "chatbot"), "assistant")
-    | dict.fromkeys(("tool", "function", "observation", "ipython"), "tool")
-)
-
 
 def plain(name: str) -> str:
     """A field name as aliases are compared."""

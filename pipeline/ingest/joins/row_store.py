@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline.ingest.fragments import objects
-from pipeline.ingest.layouts.slots import nulls
+from pipeline.ingest.fragments import nulls, objects
 
 _MEMORY: Final = "512MB"
 _CONTENT: Final = pa.schema([("f", pa.large_list(pa.large_string()))])
