@@ -138,7 +138,8 @@ class TestUnreadableRows:
         assert fates(outcome.dataset_root) == {"published": 100, "quarantined": 3}
 
     def test_an_abstention_is_quarantined_but_not_unreadable(self, config: Callable[..., Path], letters: LetterEncoder) -> None:
-        votes = [{"prompt": f"q{i}", "response_1": f"x{i}", "response_2": f"y{i}", "preference_strength": 2} for i in range(4)]
+        answers = [{"prompt": f"q{i}", "response_1": f"x{i}", "response_2": f"y{i}"} for i in range(4)]
+        votes = [{**one, "preference_strength": 2 - 4 * (i % 2)} for i, one in enumerate(answers)]
         outcome = run_flow(str(config({"a.jsonl": jsonl([*votes[:2], *({**vote, "preference_strength": -100} for vote in votes[2:])])})))
         assert fates(outcome.dataset_root) == {"published": 2, "quarantined": 2}
         reasons = queries.open_version(outcome.dataset_root).query("select distinct reason from quarantine").to_pylist()

@@ -137,3 +137,8 @@ def test_a_stray_number_among_words_that_name_both_sides_is_a_fact_about_its_row
     read = ingest([BASE | {"winner": word} for word in words])
     assert read.judgements.height == len(words) - 1
     assert read.reasons() == [(row, "unknown_verdict", "winner")]
+
+
+def test_the_config_to_write_takes_a_sentinel_for_no_verdict(ingest: Ingest) -> None:
+    with pytest.raises(LayoutError, match=r"grades: \{first: 1, second: 7\}\n  outcomes: \{'-100': none\}$"):
+        ingest([BASE | {"winner": value} for value in (1, 4, 7, -100)])

@@ -245,6 +245,12 @@ def _ambiguous(where: str, winner: str, found: list[str], remedy: str) -> str:
 
 def _remedy(found: list[str]) -> str:
     """The config to write; which end of a scale is the first answer's is for the reader to know."""
+    silent = [value for value in found if re.match(_NUMBER, value) and float(value) in SENTINELS]
+    spoken = [value for value in found if value not in silent]
+    if silent and spoken:
+        nothing = ", ".join(f"'{value}': none" for value in silent)
+        first = spoken[0] if len(spoken) > 1 else "<grade>"
+        return f"grades: {{first: {first}, second: {spoken[-1]}}}\n  outcomes: {{{nothing}}}"
     if len(found) <= 3:
         meant = ("a", "tie", "b") if len(found) == 3 else ("a", "b")
         outcomes = ", ".join(f"'{value}': {outcome}" for value, outcome in zip(found, meant, strict=False))
