@@ -28,6 +28,8 @@ _NO_DATA_ENDINGS: Final = (
     ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".mp3", ".mp4", ".wav", ".bin", ".pt", ".pth", ".safetensors", ".npy", ".npz", ".pkl",
     ".crc", ".md5", ".sha256",
 )  # fmt: skip
+# What signs a URL, as object stores spell it: `sig=`, `X-Amz-Signature=`, `access_token=` ...
+_SIGNED: Final = re.compile(r"(?i)([?&][^=&\s]*(?:sig|token|key|credential|secret|password)[^=&\s]*=)[^&#\s]+")
 _NAMED_AT_MOST: Final = 10  # files left out, in a message
 
 
@@ -52,9 +54,9 @@ def resolve(place: str, base: str | Path) -> str:
 
 
 def without_credentials(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """A value with `user:password@` taken out of every URL in it: what is published must not hold secrets."""
+    """A value with `user:password@` and signatures taken out of every URL in it: what is published must not hold secrets."""
     if isinstance(value, str):
-        return re.sub(r"://[^/@\s]+@", "://", value)
+        return _SIGNED.sub(r"\1...", re.sub(r"://[^/@\s]+@", "://", value))
     if isinstance(value, dict):
         return {key: without_credentials(item) for key, item in value.items()}
     return [without_credentials(item) for item in value] if isinstance(value, list) else value

@@ -294,3 +294,10 @@ def test_urls_are_published_without_user_and_password() -> None:
     assert storage.without_credentials(config) == {
         "sources": [{"uri": "https://host/x.jsonl"}], "workspace": "s3://bucket/x", "limit": 3,
     }  # fmt: skip
+
+
+def test_signed_urls_are_published_without_what_signs_them() -> None:
+    signed = "https://b.example/x.csv?part=3&X-Amz-Credential=AK%2F1&X-Amz-Signature=abc"
+    shown = "https://b.example/x.csv?part=3&X-Amz-Credential=...&X-Amz-Signature=..."
+
+    assert storage.without_credentials([signed, "s3://bucket/part-?.jsonl"]) == [shown, "s3://bucket/part-?.jsonl"]

@@ -2,6 +2,11 @@
 
 import gzip
 import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -434,3 +439,17 @@ def test_a_join_finds_what_a_dictionary_finds(
     assert found == expected
     assert reasons == {i: "ambiguous_key" if versions[key] else "unmatched_key" for i, key in enumerate(votes) if len(versions[key]) != 1}
     assert told.used.to_list() == [key in votes for key, _ in texts]
+
+
+def test_texts_that_a_killed_process_left_are_deleted_and_those_of_a_living_one_stay(joined: Joined, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        ended.wait()
+    dead, alive = (tmp_path / f"prefine-join-{socket.gethostname()}-{pid}-x" for pid in (ended.pid, os.getppid()))
+    for folder in (dead, alive):
+        folder.mkdir()
+        (folder / "texts").write_text("left")
+
+    joined([{"id": 1, "winner": "a"}], {"texts.jsonl": [{"id": 1} | TEXT]}, [{"on": "id"}])
+
+    assert [place.exists() for place in (dead, alive)] == [False, True]

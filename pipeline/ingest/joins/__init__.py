@@ -1,6 +1,9 @@
 """A source in several files: its rows get the fields of their partners in other files, by key, by row or from the file's path."""
 
+import os
 import re
+import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +20,7 @@ from pipeline.ingest.joins.joined import Joined, JoinedFile, JoinedRows, has_fie
 from pipeline.ingest.records import BROKEN, RAW_CHARACTERS, Rows
 
 _PIECE_BYTES: Final = 32 << 20  # joined text handed on at once: many short votes may share long texts
+_OURS: Final = f"prefine-join-{socket.gethostname()}-"  # and the process: containers may share a temporary folder
 
 _Piece = tuple[Rows, pl.Series]  # some rows, and the place of each in its file
 
@@ -36,7 +40,8 @@ def open_joins(source: SourceConfig, files: Sequence[Sequence[JoinedFile]]) -> I
     if not source.join:
         yield Joins([], [])
         return
-    with tempfile.TemporaryDirectory(prefix="prefine-join-") as folder, ExitStack() as stack:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{_OURS}{os.getpid()}-") as folder, ExitStack() as stack:
         steps: list[Joined | re.Pattern[str]] = []
         json = Json()
         stack.callback(json.close)
@@ -49,6 +54,24 @@ def open_joins(source: SourceConfig, files: Sequence[Sequence[JoinedFile]]) -> I
             joined.read(some, json)
             steps.append(joined)
         yield Joins(steps, [join.prefix for join in source.join])
+
+
+def _sweep() -> None:
+    """Delete what killed processes of this machine left: texts that nobody asked to keep."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_OURS}*-*"):
+        pid = folder.name.removeprefix(_OURS).partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True
 
 
 class Joins:

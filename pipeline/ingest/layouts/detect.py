@@ -57,9 +57,7 @@ def detect_layout(rows: Rows, json: Json, name: str, source: SourceConfig) -> La
             each candidate lacks, and the config to write.
     """
     sample = Sample(rows, json, name, source)
-    proposals = [adapter.propose(sample) for adapter in ADAPTERS.values()]
-    if source.layout is not None:
-        proposals = [one for one in proposals if one.name == source.layout]
+    proposals = [adapter.propose(sample) for layout, adapter in ADAPTERS.items() if source.layout in (None, layout)]
     fits = [one for one in proposals if not one.lacks]
     for more, less in _SAYS_MORE:
         if {more, less} <= {one.name for one in fits}:
