@@ -441,7 +441,9 @@ def test_a_join_finds_what_a_dictionary_finds(
     assert told.used.to_list() == [key in votes for key, _ in texts]
 
 
-def test_texts_that_a_killed_process_left_are_deleted_and_those_of_a_living_one_stay(joined: Joined, tmp_path: Path, monkeypatch: Any) -> None:
+def test_texts_that_a_killed_process_left_are_deleted_and_those_of_a_living_one_stay(
+    joined: Joined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         ended.wait()
