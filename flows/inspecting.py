@@ -144,9 +144,10 @@ def _examine(file: FileFacts, source: SourceConfig, limit: int | None, joined: i
         file.format, file.compression = _format(file.place)
         file.preview = preview(file.place, file.name, source, joined)
         file.error = file.preview.error if file.preview else None
+        layout = file.preview.layout if file.preview else None
         if file.error is not None:
             return seen
-        for batch in ingest.read_records(file.place, file.name, source, "overall", limit, joined):
+        for batch in ingest.read_records(file.place, file.name, source, "overall", limit, joined, layout):
             file.rows += batch.rows
             file.judgements += batch.judgements.height
             file.ratings += batch.ratings.height

@@ -33,6 +33,11 @@ Name = Annotated[str, AfterValidator(_plain_name)]
 FieldPath = str | list[str]
 
 
+def paths(path: FieldPath) -> list[str]:
+    """A slot's fields as a list."""
+    return [path] if isinstance(path, str) else path
+
+
 class FieldsConfig(_Part):
     """Which field of the source holds what.
 
@@ -272,7 +277,7 @@ class EmbedConfig(_Part):
 class ContentConfig(_Part):
     """Light checks of what the texts hold."""
 
-    language: bool = Field(default=True, description="Language of prompt and answers; some 3,500 texts a second.")
+    language: bool = Field(default=True, description="Language of prompt and answers.")
     personal: bool = Field(default=True, description="Counts of personal data (addresses, numbers) and of secrets (keys, passwords).")
     mask: list[SensitiveKind] = Field(
         default_factory=list,

@@ -23,13 +23,6 @@ from tests.versions import COUNTS, FILE, INPUTS, fated, publish, said, sample, s
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("workspace") / "datasets" / "it's a=b [1]")
-    publish(place, sample())
-    return place
-
-
-@pytest.fixture(scope="module")
 def catalogue(root: str) -> Catalogue:
     return open_version(root)
 
@@ -295,13 +288,6 @@ def test_rows_are_compared_with_the_independent_count_where_the_file_is_readable
     folder = str(tmp_path / "v000001")
     assert [v.check for v in run_checks(folder, [{**INPUTS[0], "rows_counted": 7}], COUNTS)] == ["rows_conserved"]
     assert run_checks(folder, [{**INPUTS[0], "rows_counted": 7, "unreadable": "gzip ends early"}], COUNTS) == []
-
-
-@pytest.fixture(scope="module")
-def rated_root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("rated") / "datasets" / "demo")
-    publish(place, sample_with_ratings())
-    return place
 
 
 def test_the_catalogue_shows_ratings(rated_root: str) -> None:

@@ -5,21 +5,7 @@ import pytest
 
 from pipeline.errors import NotFoundError
 from pipeline.stories import explain, render_story
-from tests.versions import FILE, publish, sample, sample_with_ratings
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("workspace") / "datasets" / "it's a=b [1]")
-    publish(place, sample())
-    return place
-
-
-@pytest.fixture(scope="module")
-def rated_root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("rated") / "datasets" / "demo")
-    publish(place, sample_with_ratings())
-    return place
+from tests.versions import FILE
 
 
 def test_explain_tells_a_records_story_by_its_id(root: str) -> None:

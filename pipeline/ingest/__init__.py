@@ -1,7 +1,6 @@
 """Raw files of any supported layout -> judgements and ratings as their sources state them, and what could not be read as one."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import polars as pl
 
@@ -10,11 +9,12 @@ from pipeline.ingest.conversations.messages import problem
 from pipeline.ingest.files.counting import count_rows
 from pipeline.ingest.files.readers import read_rows
 from pipeline.ingest.fragments import Json, in_fragments
-from pipeline.ingest.joins import Joins, MainFile, open_joins
+from pipeline.ingest.joins import Joins, open_joins, opened
 from pipeline.ingest.joins.joined import JoinedFile, JoinedRows
 from pipeline.ingest.layouts.detect import ADAPTERS, detect_layout
-from pipeline.ingest.layouts.slots import Task, batch
-from pipeline.ingest.preview import first_records
+from pipeline.ingest.layouts.sample import Sample
+from pipeline.ingest.layouts.slots import Task, quarantine
+from pipeline.ingest.preview import opening
 from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_JUDGEMENT, RAW_RATING, REASONS, Batch, Layout, Rows
 
 __all__ = [
@@ -40,30 +40,10 @@ def detect(place: str, name: str, source: SourceConfig, joined: Joins | None = N
     """
     json = Json()
     try:
-        main, before = _opened(source, joined).main_file(name, json), 0
-        for rows in read_rows(place, json):
-            layout = _settled(rows, before, main, json, name, source)
-            if layout is not None:
-                return layout
-            before += rows.count
-        return None
+        first = opening(place, name, source, joined, json)
+        return None if first is None else first.told_of(detect_layout(Sample(first.rows, json, name, source)))
     finally:
         json.close()
-
-
-def _opened(source: SourceConfig, joined: Joins | None) -> Joins:
-    if joined is None and source.join:
-        raise ValueError(f"source {source.name!r} has `join:`; expected what open_joins() read for it")
-    return joined or Joins([], [])
-
-
-def _settled(rows: Rows, before: int, main: MainFile, json: Json, name: str, source: SourceConfig) -> Layout | None:
-    """The layout, from the first records among these rows; None when there are none."""
-    piece = next((piece for piece in main.join(rows, before) if piece.frame.height), None)
-    if piece is None:
-        return None
-    layout = detect_layout(first_records(piece, json), json, name, source)
-    return replace(layout, why="; ".join([layout.why, *main.renamed]))
 
 
 def read_records(
@@ -93,31 +73,34 @@ def read_records(
         LayoutError: the file's layout is unknown or ambiguous, or the join's key is no field of it.
         UnreadableFileError: the file cannot be read to its end; batches before that are void.
     """
+    layout = layout or detect(place, name, source, joined)
     json = Json()
     before = 0
     try:
-        main = _opened(source, joined).main_file(name, json)
-        for rows, wanted in _up_to(limit, read_rows(place, json, texts=not source.join, whole=layout is not None and limit is None)):
-            if layout is None and rows.frame.height:
-                layout = _settled(rows, before, main, json, name, source)
-            for part in main.join(wanted, before):
+        main = opened(source, joined).main_file(name, json)
+        for rows in _up_to(limit, read_rows(place, json, texts=not source.join, whole=limit is None)):
+            for part in main.join(rows, before):
                 if layout is None or layout.name not in _READ_TEXTS:
                     part = in_fragments(part, json)
-                task = Task(part, layout or Layout("ab", {}, "no record"), json, source, name, criterion)
-                if part.frame.height and layout is not None:
-                    yield ADAPTERS[layout.name].adapt(task)
+                if layout is not None and part.frame.height:
+                    yield ADAPTERS[layout.name].adapt(Task(part, layout, json, source, name, criterion))
                 elif part.count:
-                    yield batch(task, RAW_JUDGEMENT.to_frame(), PROBLEM.to_frame())
+                    yield _unread(part, json, source, name, PROBLEM.to_frame())
             before += rows.count
     finally:
         json.close()
 
 
-def _up_to(limit: int | None, batches: Iterator[Rows]) -> Iterator[tuple[Rows, Rows]]:
-    """Each batch that has some of the file's first `limit` rows, whole (a limit must not change the layout) and cut to those."""
+def _unread(rows: Rows, json: Json, source: SourceConfig, name: str, problems: pl.DataFrame) -> Batch:
+    """Rows of which no layout makes a record."""
+    return Batch(RAW_JUDGEMENT.to_frame(), RAW_RATING.to_frame(), quarantine(rows, json, source.name, name, problems), rows.count)
+
+
+def _up_to(limit: int | None, batches: Iterator[Rows]) -> Iterator[Rows]:
+    """The batches of a file's first `limit` rows."""
     left = limit
     for rows in batches:
-        yield rows, rows if left is None else rows.head(left)
+        yield rows if left is None else rows.head(left)
         if left is not None:
             left -= rows.count
             if left <= 0:
@@ -140,9 +123,8 @@ def read_refused(place: str, name: str, source: SourceConfig, why: str, limit: i
     detail = why.partition("\n")[0].removeprefix(f"{name}: ")
     json = Json()
     try:
-        for _, part in _up_to(limit, read_rows(place, json)):
-            task = Task(part, Layout("ab", {}, "none"), json, source, name, "")
+        for part in _up_to(limit, read_rows(place, json)):
             refused = problem(pl.int_range(part.frame.height, eager=True), "unknown_layout", None, detail)
-            yield batch(task, RAW_JUDGEMENT.to_frame(), refused)
+            yield _unread(part, json, source, name, refused)
     finally:
         json.close()

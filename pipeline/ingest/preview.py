@@ -5,12 +5,12 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.config import FieldPath, SourceConfig
+from pipeline.config import SourceConfig, paths
 from pipeline.errors import LayoutError
 from pipeline.ingest.files.readers import read_rows
 from pipeline.ingest.fragments import Json, fragment, in_fragments
-from pipeline.ingest.joins import Joins
-from pipeline.ingest.layouts.detect import ADAPTERS, SAMPLE_ROWS, detect_layout
+from pipeline.ingest.joins import Joins, opened
+from pipeline.ingest.layouts.detect import ADAPTERS, SAMPLE_ROWS, settle
 from pipeline.ingest.layouts.sample import Proposal, Sample
 from pipeline.ingest.records import Layout, Rows
 
@@ -59,6 +59,18 @@ class Preview:
     error: str | None
 
 
+@dataclass(frozen=True)
+class Opening:
+    """The records that decide a file's layout, with the fields that they have; and what a join called otherwise."""
+
+    rows: Rows
+    renamed: list[str]
+
+    def told_of(self, layout: Layout) -> Layout:
+        """The layout, saying which joined fields have another name."""
+        return replace(layout, why="; ".join([layout.why, *self.renamed]))
+
+
 def preview(place: str, name: str, source: SourceConfig, joined: Joins | None = None) -> Preview | None:
     """The fields and the layout of a file's first records; None when no row of it can be read.
 
@@ -74,43 +86,42 @@ def preview(place: str, name: str, source: SourceConfig, joined: Joins | None = 
     """
     json = Json()
     try:
-        main, before = (joined or Joins([], [])).main_file(name, json), 0
-        for rows in read_rows(place, json):
-            piece = next((piece for piece in main.join(rows, before) if piece.frame.height), None)
-            if piece is not None:
-                return _preview_of(piece, json, name, source)
-            before += rows.count
-        return None
+        first = opening(place, name, source, joined, json)
+        return None if first is None else _preview_of(first, json, name, source)
     finally:
         json.close()
 
 
-def _preview_of(rows: Rows, json: Json, name: str, source: SourceConfig) -> Preview:
-    rows = first_records(rows, json)
-    sample = Sample(rows, json, name, SourceConfig(name=source.name, uri=source.uri))
-    fields = [_field(sample, field) for field in rows.fields]
+def _preview_of(first: Opening, json: Json, name: str, source: SourceConfig) -> Preview:
+    sample = Sample(first.rows, json, name, SourceConfig(name=source.name, uri=source.uri))
+    fields = [_field(sample, field) for field in first.rows.fields]
     proposals: list[Proposal] = []
     try:
-        configured = Sample(rows, json, name, source)
+        configured = Sample(first.rows, json, name, source)
         proposals = [adapter.propose(configured) for adapter in ADAPTERS.values()]
-        layout = detect_layout(rows, json, name, source)
+        layout = first.told_of(settle(configured, proposals))
     except LayoutError as error:
         return Preview(None, fields, {}, proposals, [], str(error))
     read = {slot: [_read(sample, layout, slot, one) for one in paths(path)] for slot, path in layout.slots.items()}
     return Preview(layout, fields, read, proposals, _verdicts(sample, layout), None)
 
 
-def first_records(rows: Rows, json: Json) -> Rows:
-    """The records that decide the layout, with the fields that they have."""
+def opening(place: str, name: str, source: SourceConfig, joined: Joins | None, json: Json) -> Opening | None:
+    """The first records of a file; None when no row of it can be read. Arguments and errors are those of `preview`."""
+    main, before = opened(source, joined).main_file(name, json), 0
+    for rows in read_rows(place, json):
+        piece = next((piece for piece in main.join(rows, before) if piece.frame.height), None)
+        if piece is not None:
+            return Opening(_first_records(piece, json), main.renamed)
+        before += rows.count
+    return None
+
+
+def _first_records(rows: Rows, json: Json) -> Rows:
     rows = in_fragments(replace(rows, frame=rows.frame.head(SAMPLE_ROWS)), json)
     frame = rows.frame
     there = {*json.keys(frame["raw"]), *rows.cells_of} if "raw" in frame.columns else set(rows.fields)
     return replace(rows, frame=frame, fields={name: column for name, column in rows.fields.items() if name in there})
-
-
-def paths(path: FieldPath) -> list[str]:
-    """A slot's fields as a list."""
-    return [path] if isinstance(path, str) else path
 
 
 def _field(sample: Sample, path: str) -> Field:

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ _home = tempfile.TemporaryDirectory(prefix="prefine-tests-")
 os.environ["PREFECT_HOME"] = str(Path(_home.name) / "prefect")
 Path(os.environ["PREFECT_HOME"]).mkdir()
 
+from flows import cli  # noqa: E402
 from flows.curate import Outcome, run_flow  # noqa: E402
 
 DATA = Path(__file__).parents[2] / "data"
@@ -35,3 +37,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Outc
     shutil.copytree(DATA / "raw", folder / "raw")
     shutil.copyfile(DATA / "prefine.yaml", folder / "prefine.yaml")
     return run_flow(str(folder / "prefine.yaml"), None, threads=2)
+
+
+@pytest.fixture
+def prefine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["prefine", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return code, said.out, said.err
+
+    return run

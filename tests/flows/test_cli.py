@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli, steps
+from flows import steps
 from flows.curate import run_flow
 from tests.fakes import LetterEncoder
 
@@ -24,25 +24,6 @@ FATES = {0: "published", 1: "merged", 2: "published", 3: "dropped", 4: "dropped"
 CONFIG = "dataset: small\nsources:\n  - {name: arena, uri: arena.jsonl, max_quarantine_share: 0.5}\npublish: {validation_share: 0.0}\n"
 
 Prefine = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def prefine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Prefine:
-    """Run a command in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["prefine", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else int(left.code is not None)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.out + said.err
-        return code, said.out, said.err
-
-    return run
 
 
 def write_rows(place: Path, rows: list[dict[str, str]] = ROWS) -> Path:

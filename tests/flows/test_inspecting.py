@@ -1,7 +1,6 @@
 import csv
 import gzip
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import polars as pl
 import pytest
 import yaml
 
-from flows import cli, steps
+from flows import steps
 from flows.inspecting import Group, inspect, is_personal
 from flows.showing import clean, render
 from flows.starting import _globs, example_source, starter_config
@@ -63,23 +62,10 @@ def shown(uri: str, base: Path, rows: int | None = 1000, width: int = 120) -> st
     return "\n".join(line.plain for line in render(groups, configs, width))
 
 
-@pytest.fixture
-def prefine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Prefine:
-    """Run a command in this process and in `tmp_path`: exit code, standard output, standard error."""
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["prefine", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else int(left.code is not None)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 FORMATS: list[tuple[str, Callable[[Path, list[dict[str, Any]]], None], str]] = [

@@ -112,24 +112,26 @@ def test_no_answer_or_prompt_of_a_shard_is_empty(train: datasets.Dataset) -> Non
         assert all(row[name] and all(message["content"] for message in row[name]) for name in row)
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # TRL asks transformers by the old name
-def test_dpo_trains_two_steps_on_a_published_shard(
-    train: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tiny: LlamaConfig, tmp_path: Path
-) -> None:
-    model = random_model(LlamaForCausalLM, tiny, tmp_path / "model")
-    trainer = DPOTrainer(model, args=DPOConfig(**settings(tmp_path)), train_dataset=train, processing_class=tokenizer)
-
-    trainer.train()
-
-    assert len(losses(trainer)) == STEPS
-    assert all(0 < loss < 10 for loss in losses(trainer))
-
-
-def test_a_reward_model_trains_two_steps_on_a_published_shard(
-    train: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tiny: LlamaConfig, tmp_path: Path
-) -> None:
-    model = random_model(LlamaForSequenceClassification, tiny, tmp_path / "model")
-    trainer = RewardTrainer(model, args=RewardConfig(**settings(tmp_path)), train_dataset=train, processing_class=tokenizer)
+@pytest.mark.parametrize(
+    ("model_class", "trainer_class", "config_class"),
+    [
+        pytest.param(
+            LlamaForCausalLM,
+            DPOTrainer,
+            DPOConfig,
+            # TRL asks transformers by the old name
+            marks=pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+        ),
+        (LlamaForSequenceClassification, RewardTrainer, RewardConfig),
+    ],
+    ids=["DPO", "reward model"],
+)
+def test_a_trainer_makes_two_steps_on_a_published_shard(
+    model_class: Any, trainer_class: Any, config_class: Any,
+    train: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tiny: LlamaConfig, tmp_path: Path,
+) -> None:  # fmt: skip
+    model = random_model(model_class, tiny, tmp_path / "model")
+    trainer = trainer_class(model, args=config_class(**settings(tmp_path)), train_dataset=train, processing_class=tokenizer)
 
     trainer.train()
 

@@ -56,6 +56,13 @@ def open_joins(source: SourceConfig, files: Sequence[Sequence[JoinedFile]]) -> I
         yield Joins(steps, [join.prefix for join in source.join])
 
 
+def opened(source: SourceConfig, joined: "Joins | None") -> "Joins":
+    """What `open_joins` read for a source; for one without `join:` it may be left out."""
+    if joined is None and source.join:
+        raise ValueError(f"source {source.name!r} has `join:`; expected what open_joins() read for it")
+    return joined or Joins([], [])
+
+
 def _sweep() -> None:
     """Delete what killed processes of this machine left: texts that nobody asked to keep."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_OURS}*-*"):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from pipeline.config import FieldPath
+from pipeline.config import FieldPath, paths
 from pipeline.errors import LayoutError
 from pipeline.ingest.aliases import BEST, SLOTS
 from pipeline.ingest.fragments import fragment
@@ -150,7 +150,7 @@ def _encoding(sample: Sample, holder: Holder, slots: dict[str, FieldPath]) -> Ca
 
 def _thumbs(sample: Sample, holder: Holder, path: FieldPath) -> Encoding:
     kinds = []
-    for one in [path] if isinstance(path, str) else path:
+    for one in paths(path):
         keys = inner(one)
         fragments = holder.values(sample, *keys) if keys else spread(sample.rows, sample.json, one)["element"]
         kinds.append(thumbs(sample.texts(fragments), named=False))

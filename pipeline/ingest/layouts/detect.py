@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from pipeline.config import LayoutName, SourceConfig
+from pipeline.config import LayoutName
 from pipeline.errors import LayoutError
-from pipeline.ingest.fragments import Json
 from pipeline.ingest.layouts import ab, candidates, chosen_rejected, ratings, votes
 from pipeline.ingest.layouts.ratings import UNRATED
 from pipeline.ingest.layouts.sample import Proposal, Sample
 from pipeline.ingest.layouts.slots import Task
-from pipeline.ingest.records import Batch, Layout, Rows
+from pipeline.ingest.records import Batch, Layout
 
 SAMPLE_ROWS: Final = 200
 
@@ -43,21 +42,23 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def detect_layout(rows: Rows, json: Json, name: str, source: SourceConfig) -> Layout:
+def detect_layout(sample: Sample) -> Layout:
     """The one layout that fits.
 
     Args:
-        rows: the first records (at most SAMPLE_ROWS, at least one).
-        json: the reader's session.
-        name: the file as published, for messages.
-        source: `layout`, `fields` and `outcomes` settle what the records leave open.
+        sample: the first records (at most SAMPLE_ROWS, at least one) and the config, whose `layout`, `fields` and `outcomes`
+            settle what the records leave open.
 
     Raises:
         LayoutError: no layout fits, or several do, or a configured field is not there; shows the columns found, what
             each candidate lacks, and the config to write.
     """
-    sample = Sample(rows, json, name, source)
-    proposals = [adapter.propose(sample) for layout, adapter in ADAPTERS.items() if source.layout in (None, layout)]
+    return settle(sample, [adapter.propose(sample) for layout, adapter in ADAPTERS.items() if sample.source.layout in (None, layout)])
+
+
+def settle(sample: Sample, proposals: list[Proposal]) -> Layout:
+    """The one layout that fits, of those that the config allows; raises as `detect_layout` does."""
+    proposals = [one for one in proposals if sample.source.layout in (None, one.name)]
     fits = [one for one in proposals if not one.lacks]
     for more, less in _SAYS_MORE:
         if {more, less} <= {one.name for one in fits}:

@@ -4,6 +4,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.config import paths
 from pipeline.ingest.conversations.messages import problem
 from pipeline.ingest.fragments import Json, nulls
 from pipeline.ingest.layouts.candidate_rows import Keys, Parts, Taken, candidate_extra, finish, look_inside, meant, take
@@ -29,20 +30,19 @@ _NO_FLAGS: Final = pl.lit([], dtype=pl.List(pl.String))
 
 def scored(task: Task) -> Batch:
     """Candidates with scores, inside them or in lists beside them -> one rating per candidate and score."""
-    path = task.path("candidate_scores") or []
-    paths = [path] if isinstance(path, str) else path
-    if _one_each(task, paths):
-        return _scored_one_each(task, paths)
+    fields = paths(task.path("candidate_scores") or [])
+    if _one_each(task, fields):
+        return _scored_one_each(task, fields)
     found = spread(task.rows, task.json, task.path("candidates") or "")
-    inside = [inner(one) for one in paths]
+    inside = [inner(one) for one in fields]
     above = {keys: keys[:-1] for keys in inside if keys is not None and len(keys) > 1 and keys[-1] in VALUE_KEYS}
     reasons = [(*outer, key) for outer in above.values() for key in _REASON_KEYS]
     parts = look_inside(task, found, [keys for keys in inside if keys is not None] + reasons)
-    texts = task.json.texts(pl.DataFrame([_values(task, one, found, parts).alias(one) for one in paths]))
+    texts = task.json.texts(pl.DataFrame([_values(task, one, found, parts).alias(one) for one in fields]))
     used: dict[Keys, pl.Series | None] = {}
     columns = []
-    criteria = criteria_of(paths)
-    for one, keys, criterion in zip(paths, inside, criteria, strict=True):
+    criteria = criteria_of(fields)
+    for one, keys, criterion in zip(fields, inside, criteria, strict=True):
         own = nulls(found.height)
         if keys is not None:
             used[keys] = texts.select((~stated(pl.col(one)) & (pl.col(one) != "")).alias("x"))["x"]
@@ -54,7 +54,7 @@ def scored(task: Task) -> Batch:
                 text=texts[one], own=own, field=pl.lit(one), named=pl.lit(criterion, pl.String)
             )
         )
-    taken = take(task, found, parts, used, [one for one in paths if inner(one) is None])
+    taken = take(task, found, parts, used, [one for one in fields if inner(one) is None])
     scores, unread = read_scores(task, pl.concat(columns))
     known = pl.concat([scores.select("id", "n"), unread.select("id", "n")])
     silent = taken.spoken.join(known, on=["id", "n"], how="anti", maintain_order="left")
@@ -62,27 +62,27 @@ def scored(task: Task) -> Batch:
     aspect = pl.when(named.is_in(list(ASPECTS))).then(pl.col("score"))
     overall = pl.when((named == "overall") & pl.lit(set(criteria) >= ASPECTS)).then(pl.col("score"))
     rated = scores.with_columns(flag=overall_score_defect(overall, aspect.mean().over("id", "n")))
-    wrong = pl.concat([unread.select(PROBLEM.names()), _unscored(silent, ", ".join(paths))])
+    wrong = pl.concat([unread.select(PROBLEM.names()), _unscored(silent, ", ".join(fields))])
     flags = pl.when(pl.col("flag").is_not_null()).then(pl.concat_list("flag")).otherwise(_NO_FLAGS)
     ratings = _rated(task, taken, rated.with_columns(flags=flags, ranked=pl.lit(False)))
     return finish(task, taken, PROBLEM.to_frame(), wrong, ratings=ratings)
 
 
-def _one_each(task: Task, paths: list[str]) -> bool:
+def _one_each(task: Task, score_fields: list[str]) -> bool:
     """Whether the candidates stand in fields of their own, and the score of each does, too."""
     fields = task.path("candidates")
-    return isinstance(fields, list) and len(paths) == len(fields) and all(inner(one) is None for one in paths)
+    return isinstance(fields, list) and len(score_fields) == len(fields) and all(inner(one) is None for one in score_fields)
 
 
-def _scored_one_each(task: Task, paths: list[str]) -> Batch:
+def _scored_one_each(task: Task, score_fields: list[str]) -> Batch:
     found = spread(task.rows, task.json, task.path("candidates") or "")
     taken = take(task, found, look_inside(task, found, []), {}, [])
-    told = spread(task.rows, task.json, paths)
+    told = spread(task.rows, task.json, score_fields)
     told = told.select("id", "n", field="key", text=task.json.texts(told.select("element"))["element"], label=label(pl.col("n")))
     scores, unread = read_scores(task, told.join(found.select("id", "n"), on=["id", "n"], how="semi", maintain_order="left"))
     reported = pl.concat([scores.select("id", "n"), unread.select("id", "n")])
     silent = taken.spoken.join(reported, on=["id", "n"], how="anti", maintain_order="left")
-    wrong = pl.concat([unread.select(PROBLEM.names()), _unscored(silent, ", ".join(paths))])
+    wrong = pl.concat([unread.select(PROBLEM.names()), _unscored(silent, ", ".join(score_fields))])
     unsaid = {"named": pl.lit(None, pl.String), "own": pl.lit(None, pl.String), "flags": _NO_FLAGS, "ranked": pl.lit(False)}
     return finish(task, taken, PROBLEM.to_frame(), wrong, ratings=_rated(task, taken, scores.with_columns(**unsaid)))
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.config import FieldPath, SourceConfig
+from pipeline.config import FieldPath, SourceConfig, paths
 from pipeline.ingest.conversations.earlier import continued, remembered
 from pipeline.ingest.conversations.messages import Compared, Conversations, compare, follow, parse, problem
 from pipeline.ingest.conversations.parallel_turns import interleaved
@@ -51,8 +51,8 @@ class Task:
 
     def texts(self, *slots: str) -> pl.DataFrame:
         """Slots as texts; an empty text is null."""
-        paths = {slot: path if isinstance(path := self.path(slot), str) or path is None else path[0] for slot in slots}
-        known = {slot: self.rows.frame[self.rows.fields[path]] for slot, path in paths.items() if path in self.rows.texts}
+        first = {slot: path if isinstance(path := self.path(slot), str) or path is None else path[0] for slot in slots}
+        known = {slot: self.rows.frame[self.rows.fields[path]] for slot, path in first.items() if path in self.rows.texts}
         other = self.json.texts(pl.DataFrame({slot: self.fragments(slot) for slot in slots if slot not in known}))
         frame = pl.DataFrame({slot: known[slot] if slot in known else other[slot] for slot in slots})
         return frame.select(pl.when(pl.all().str.strip_chars() != "").then(pl.all()))
@@ -61,10 +61,9 @@ class Task:
 def joined(task: Task, slot: str) -> pl.Series:
     """A slot's texts; where it has several fields, what they say, a blank line between."""
     path = task.path(slot)
-    paths = path if isinstance(path, list) else [path] if path else []
-    if not paths:
+    if not path:
         return nulls(task.height)
-    texts = task.json.texts(pl.DataFrame({f"p{i}": fragment(task.rows, one, task.json) for i, one in enumerate(paths)}))
+    texts = task.json.texts(pl.DataFrame({f"p{i}": fragment(task.rows, one, task.json) for i, one in enumerate(paths(path))}))
     texts = texts.select(pl.when(pl.all().str.strip_chars() != "").then(pl.all()))
     there = pl.any_horizontal(pl.all().is_not_null())
     return texts.select(pl.when(there).then(pl.concat_str(pl.all(), separator=PARAGRAPH, ignore_nulls=True)).alias("x"))["x"]
@@ -72,8 +71,8 @@ def joined(task: Task, slot: str) -> pl.Series:
 
 def used_fields(slots: Mapping[str, FieldPath]) -> set[str]:
     """The top-level fields that slots use up; an object of which a path uses a part is not used up."""
-    paths = [path for slot, path in slots.items() if not slot.startswith("vote_")]  # a path inside a candidate holds a `*`
-    return {one for path in paths for one in ([path] if isinstance(path, str) else path)}
+    taken = [path for slot, path in slots.items() if not slot.startswith("vote_")]  # a path inside a candidate holds a `*`
+    return {one for path in taken for one in paths(path)}
 
 
 def prompt_messages(task: Task, bare: pl.Series, fragments: pl.Series | None = None) -> Conversations | None:
@@ -248,8 +247,7 @@ def extra_members(task: Task, unread: Mapping[str, pl.Series]) -> dict[str, pl.S
     used = used_fields(task.layout.slots)
     members = {name: fragment(task.rows, name, task.json) for name in task.rows.fields if name not in used}
     for slot, kept in unread.items():
-        paths = task.path(slot) or []
-        for path in [paths] if isinstance(paths, str) else paths:
+        for path in paths(task.path(slot) or []):
             if path in task.rows.fields:
                 members[path] = pl.select(pl.when(kept).then(fragment(task.rows, path, task.json))).to_series()
     return members
@@ -269,19 +267,30 @@ def batch(task: Task, judgements: pl.DataFrame, problems: pl.DataFrame, ratings:
         problems: schema PROBLEM; ids are rows of the batch.
         ratings: the columns of RAW_RATING.
     """
-    ids = pl.DataFrame({"id": problems["id"].unique().sort()})
-    at_fault = in_fragments(replace(task.rows, frame=task.rows.frame.select(pl.all().gather(ids["id"]))), task.json)
-    raw = ids.with_columns(source_row=at_fault.frame["source_row"], raw=raw_rows(at_fault))
-    found = problems.join(raw, on="id", how="left", maintain_order="left")
-    quarantined = pl.concat([found.drop("id").select(task.rows.broken.columns), task.rows.broken]).with_columns(
-        pl.col("raw").str.slice(0, RAW_CHARACTERS), source=pl.lit(task.source.name), source_uri=pl.lit(task.name)
-    )
     rated = RAW_RATING.to_frame() if ratings is None else ratings
     return Batch(
         judgements.match_to_schema(RAW_JUDGEMENT, extra_columns="ignore").select(RAW_JUDGEMENT.names()),
         rated.match_to_schema(RAW_RATING, extra_columns="ignore").select(RAW_RATING.names()),
-        quarantined.sort("source_row", "reason", maintain_order=True).match_to_schema(QUARANTINED).select(QUARANTINED.names()),
+        quarantine(task.rows, task.json, task.source.name, task.name, problems),
         task.rows.count,
     )
 
 
+def quarantine(rows: Rows, json: Json, source: str, name: str, problems: pl.DataFrame) -> pl.DataFrame:
+    """Rows with problems, and broken ones, of schema QUARANTINED, in file order.
+
+    Args:
+        rows: the batch.
+        json: the reader's session.
+        source: its name.
+        name: the file as published.
+        problems: schema PROBLEM; ids are rows of the batch.
+    """
+    ids = pl.DataFrame({"id": problems["id"].unique().sort()})
+    at_fault = in_fragments(replace(rows, frame=rows.frame.select(pl.all().gather(ids["id"]))), json)
+    raw = ids.with_columns(source_row=at_fault.frame["source_row"], raw=raw_rows(at_fault))
+    found = problems.join(raw, on="id", how="left", maintain_order="left")
+    quarantined = pl.concat([found.drop("id").select(rows.broken.columns), rows.broken]).with_columns(
+        pl.col("raw").str.slice(0, RAW_CHARACTERS), source=pl.lit(source), source_uri=pl.lit(name)
+    )
+    return quarantined.sort("source_row", "reason", maintain_order=True).match_to_schema(QUARANTINED).select(QUARANTINED.names())

@@ -4,7 +4,7 @@ import re
 
 import polars as pl
 
-from pipeline.config import FieldPath
+from pipeline.config import FieldPath, paths
 from pipeline.ingest.aliases import VOTE_COLUMN, VOTE_SLOTS, plain
 from pipeline.ingest.conversations.messages import problem
 from pipeline.ingest.fragments import fragment, objects, pointer
@@ -215,8 +215,7 @@ def _extra(task: Task, votes: pl.DataFrame) -> pl.Series:
     while key in members:
         key += "_"
     each = {name: column.gather(votes["id"]) for name, column in members.items()}
-    paths = task.path("rationale") or []
-    for path in [paths] if isinstance(paths, str) else paths:  # of a vote with a reason of its own, the row's is not the rationale
+    for path in paths(task.path("rationale") or []):  # of a vote with a reason of its own, the row's is not the rationale
         if path in each:
             each[path] = votes.select(pl.when(pl.col("why").is_not_null()).then(each[path]).alias("x"))["x"]
     return objects(each | {key: votes["rest"]}, votes.height)
