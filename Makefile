@@ -45,7 +45,12 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/.installed-dev
+# The peers that benchmarks compare with.
+.venv/.installed-bench: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
+	@touch $@ .venv/.installed-dev .venv/.installed-run
+
+bench: .venv/.installed-bench
 	@set -e; for file in tests/benchmarks/bench_*.py; do PYTHONPATH=. $(BIN)/python "$$file" $(ARGS); done
 
 data: .venv/.installed-run

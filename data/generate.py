@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from layouts import ARENA, FILES, MESSAGES, PANEL, REVIEWS, TRANSCRIPTS, VOTES, Message, Row, Vote, pair_key, plain, write
+from near import plant_near
 from plant import Rows, plant_all
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ RELIABILITY: dict[str, dict[str, float]] = {
 }
 TIE_SHARE = {0: 0.6, 1: 0.16, 2: 0.05, 3: 0.02, 4: 0.0}  # by gap between the levels
 CERTAINTY = {0: 0.0, 1: 0.75, 2: 0.92, 3: 1.0, 4: 1.0}  # how much of (reliability - 0.5) is left, by gap
+COPIES = ("copy", "copy_nfd", "copy_crlf", "copy_trailing", "copy_roles", "swap")
 MODELS = ("model-alder", "model-birch", "model-cedar", "model-dogwood", "model-elm", "model-fir")  # best first
 
 # Pairs drawn for each file: of dialogues that begin with a system message, of other dialogues, of single questions.
@@ -198,20 +200,25 @@ def truth(rows: Rows) -> list[dict[str, Any]]:
     pairs: dict[str, list[Row]] = collections.defaultdict(list)
     for row in itertools.chain.from_iterable(rows.values()):
         if _readable(row):
-            pairs[pair_key(row)].append(row)
+            pairs[_counted_with(row)].append(row)
     fates = {key: _fate(members) for key, members in pairs.items()}
+    left_open = _left_open(list(itertools.chain.from_iterable(rows.values())))
     lines = []
     for row in itertools.chain.from_iterable(rows[file] for file in FILES):
         readable = _readable(row)
         records = sum(v.outcome is not None for v in row.votes) + row.unreadable_votes if readable else 1
         a, b = row.levels if readable else (None, None)
-        fate: tuple[str, str | None] | None = fates[pair_key(row)][0] if readable else None
-        conflict = readable and fates[pair_key(row)][1]
+        fate: tuple[str, str | None] | None = fates[_counted_with(row)][0] if readable else None
+        conflict = readable and fates[_counted_with(row)][1]
         expected = None if fate is None else {"fate": fate[0], "reason": fate[1], "records": records}
         if row.reason:
             expected = {"fate": "quarantined", "reason": row.reason, "records": row.unreadable_votes or 1}
         elif _is_copy(row):
             expected = {"fate": "merged", "reason": None, "records": records}
+        elif row.planted == "light_edit":
+            expected = {"fate": "merged", "reason": "near_duplicate", "records": records}
+        elif row in left_open:
+            expected = None
         lines.append(
             {
                 "file": row.file,
@@ -222,7 +229,8 @@ def truth(rows: Rows) -> list[dict[str, Any]]:
                 "better": None if a is None or b is None else "a" if a > b else "b" if b > a else "tie",
                 "verdicts": [v.outcome for v in row.votes if v.outcome] if readable else [],
                 "records": records,
-                "planted": row.planted,
+                "planted": "alike" if row.alike and row.planted is None else row.planted,
+                "change": row.change,
                 "of": {"file": row.of.file, "row": row.of.number} if row.of else None,
                 "expected": expected,
                 "flags": row.flags + ([{"side": None, "flag": "conflict"}] if conflict else []),
@@ -231,20 +239,33 @@ def truth(rows: Rows) -> list[dict[str, Any]]:
     return lines
 
 
+def _left_open(rows: list[Row]) -> set[Row]:
+    """Find the rows of which nobody can say beforehand whether they are merged, with the rows they come from."""
+    either = [row for row in rows if row.planted in ("chain_edit", "paraphrase") or row.change == ["word"]]
+    return {row for row in rows if row.alike} | {one for row in either for one in (row, row.of) if one}
+
+
 def _readable(row: Row) -> bool:
     return row.reason is None or row.unreadable_votes > 0
 
 
 def _is_copy(row: Row) -> bool:
-    return row.of is not None and row.planted != "conflict"
+    return row.of is not None and row.planted in COPIES
+
+
+def _counted_with(row: Row) -> str:
+    """Name the pair that counts the row's votes: for light edits, that of the row they come from."""
+    while row.of is not None and row.planted == "light_edit":
+        row = row.of
+    return pair_key(row)
 
 
 def _fate(members: list[Row]) -> tuple[tuple[str, str | None] | None, bool]:
     """Say what the default rules do with a pair (null: left open), and whether its votes conflict."""
     first = members[0]
     sides = [plain(side[-1]["content"]) for side in (first.a, first.b)]
-    # Without the copies; every vote for one text counts the same whichever side it stood on.
-    ordered = [(r, plain(r.a[0]["content"]) <= plain(r.b[0]["content"])) for r in members if not _is_copy(r)]
+    # Without the copies; every vote for the better answer counts the same whichever side it stood on.
+    ordered = [(r, r.levels[0] >= r.levels[1]) for r in members if not _is_copy(r)]
     votes = [(v.outcome, in_order) for r, in_order in ordered for v in r.votes if v.outcome]
     one = sum((outcome == "a") == in_order for outcome, in_order in votes if outcome in ("a", "b"))
     tie = sum(outcome in ("tie", "both_bad") for outcome, _ in votes)
@@ -276,6 +297,8 @@ def main() -> None:
     rows[MESSAGES] += tool_rows(material["tool_rows"], sampler.tasks)
     plant_all(rng, rows, material, sampler.vote)
     arrange(rng, rows)
+    near = yaml.safe_load((HERE / "near.yaml").read_text(encoding="utf-8"))
+    plant_near(Random(SEED + 1), rows, near, sampler.tasks)  # numbers of its own: the rows above stay as they were
 
     for file in FILES:
         write(out, file, rows[file])

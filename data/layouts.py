@@ -78,6 +78,8 @@ class Row:
     tools: str | None = None
     planted: str | None = None
     of: "Row | None" = None
+    change: list[str] = field(default_factory=list)  # what was changed in a row that says nearly what `of` says
+    alike: bool = False  # its two answers are nearly those of another row, without anything having been planted
     flags: list[dict[str, str | None]] = field(default_factory=list)
     raw: Payload = None  # what is written instead of the layout's own spelling
     reason: str | None = None  # why the row, or `unreadable_votes` of its votes, cannot be read

@@ -31,7 +31,8 @@ def _pick(rng: Random, rows: Iterable[Row], n: int, fits: Callable[[Row], bool] 
     return rng.sample(free, n)
 
 
-def _single(row: Row) -> bool:
+def is_single(row: Row) -> bool:
+    """Whether the row has one question and one message on each side."""
     return len(row.prompt) == 1 and len(row.a) == len(row.b) == 1
 
 
@@ -62,7 +63,7 @@ def _answers(rng: Random, rows: Rows, material: Material, revote: Revote) -> Non
     def plant(kind: str, flag: str, texts: list[str], files: list[str], make: Callable[[Row, str, str], str] | None = None) -> None:
         for number, text in enumerate(texts):
             file = files[number % len(files)]
-            (row,) = _pick(rng, rows[file], 1, lambda r: _single(r) and len(r.prompt[-1]["content"].split()) > 8)
+            (row,) = _pick(rng, rows[file], 1, lambda r: is_single(r) and len(r.prompt[-1]["content"].split()) > 8)
             side = rng.choice("ab") if file not in (TRANSCRIPTS, MESSAGES) else "a" if number % 3 == 2 else "b"
             _replace(row, side, make(row, side, text) if make else text, kind, flag, revote)
 
@@ -81,11 +82,11 @@ def _answers(rng: Random, rows: Rows, material: Material, revote: Revote) -> Non
     plant("injected", "injected", material["injected"], [ARENA, MESSAGES, PANEL, REVIEWS])
     plant("unreadable", "unreadable_share", [""] * 4, [REVIEWS, ARENA, TRANSCRIPTS, MESSAGES], lambda r, s, _: _garble(rng, old(r, s)))
     for file, text in ((ARENA, material["repeated"]["arena"]), (PANEL, material["repeated"]["panel"])):
-        by_prompt = {r.prompt_id: r for r in _pick(rng, rows[file], 20, _single)}
+        by_prompt = {r.prompt_id: r for r in _pick(rng, rows[file], 20, is_single)}
         for row in list(by_prompt.values())[:5]:
             _replace(row, rng.choice("ab"), text, "repeated_answer", "repeated_prompts", revote)
     for file, tail in ((TRANSCRIPTS, ""), (MESSAGES, " \n"), (ARENA, ""), (ARENA, "  "), (PANEL, ""), (REVIEWS, "")):
-        (row,) = _pick(rng, rows[file], 1, _single)
+        (row,) = _pick(rng, rows[file], 1, is_single)
         row.b, row.levels = _reply(row.a[0]["content"] + tail), (row.levels[0], row.levels[0])
         row.planted, row.flags = "identical", [{"side": None, "flag": "identical_answers"}]
     _empty_in_votes(rng, rows[VOTES])
@@ -139,9 +140,9 @@ def _verdicts(rng: Random, rows: Rows) -> None:
             vote.outcome = _worse(row) if number == len(row.votes) - 1 else _OTHER[_worse(row)]
     for file in (ARENA, ARENA, MESSAGES, MESSAGES, TRANSCRIPTS):
         (first,) = _pick(rng, rows[ARENA], 1)
-        against = _copy(first, file, "conflict")
+        against = copy_row(first, file, "conflict")
         if file == ARENA or first.votes[0].outcome == "a":
-            _swap(against)
+            swap(against)
         # The same letter for swapped sides, or the arena's loser as the chosen side.
         against.votes[0].outcome = first.votes[0].outcome if file == ARENA else "a"
         first.planted = "conflict"
@@ -160,21 +161,23 @@ def _worse(row: Row) -> str:
 
 def _diverging(rng: Random, rows: Rows, material: Material) -> None:
     """Let both sides of a transcript go on after their first answers."""
-    for row, turns in zip(_pick(rng, rows[TRANSCRIPTS], len(material["follow_ups"]), _single), material["follow_ups"], strict=True):
+    for row, turns in zip(_pick(rng, rows[TRANSCRIPTS], len(material["follow_ups"]), is_single), material["follow_ups"], strict=True):
         asked = {"role": "user", "content": turns["user"]}
         row.a = [*row.a, asked, *_reply(turns["good"])]
         row.b = [*row.b, asked, *_reply(turns["bad"])]
         row.planted = "diverging"
 
 
-def _copy(row: Row, file: str, kind: str) -> Row:
+def copy_row(row: Row, file: str, kind: str) -> Row:
+    """Return the row again, planted in a file as a copy of the first."""
     messages = [[dict(m) for m in part] for part in (row.prompt, row.a, row.b)]
     prompt, a, b = messages
     votes = [dataclasses.replace(v) for v in row.votes]
     return dataclasses.replace(row, file=file, prompt=prompt, a=a, b=b, votes=votes, planted=kind, of=row, flags=[])
 
 
-def _swap(row: Row) -> None:
+def swap(row: Row) -> None:
+    """Exchange the sides with all that is said about them."""
     row.a, row.b, row.levels, row.models = row.b, row.a, row.levels[::-1], row.models[::-1]
     for vote in row.votes:
         vote.outcome = _OTHER.get(str(vote.outcome), vote.outcome)
@@ -183,12 +186,12 @@ def _swap(row: Row) -> None:
 def _copies(rng: Random, rows: Rows) -> None:
     taken: set[int] = set()  # an original has one copy, so that each says what it is a copy of
 
-    def add(file: str, to: str, kind: str, n: int, change: Change | None = None, fits: Callable[[Row], bool] = _single) -> None:
+    def add(file: str, to: str, kind: str, n: int, change: Change | None = None, fits: Callable[[Row], bool] = is_single) -> None:
         for row in _pick(rng, rows[file], n, lambda r: fits(r) and r.votes[0].outcome in _OTHER and id(r) not in taken):
             taken.add(id(row))
-            copy = _copy(row, to, kind)
+            copy = copy_row(row, to, kind)
             if to in (TRANSCRIPTS, MESSAGES) and copy.votes[0].outcome == "b":
-                _swap(copy)
+                swap(copy)
             if change:
                 change(copy)
             rows[to].append(copy)
@@ -199,12 +202,12 @@ def _copies(rng: Random, rows: Rows) -> None:
     add(ARENA, TRANSCRIPTS, "copy", 4)
     add(MESSAGES, TRANSCRIPTS, "copy", 4, fits=lambda r: len(r.prompt) > 1 and r.prompt[0]["role"] == "user")
     for file in (TRANSCRIPTS, MESSAGES, ARENA, VOTES):
-        add(file, file, "copy_nfd", 2, _edit(lambda t: unicodedata.normalize("NFD", t)), fits=lambda r: _single(r) and _accents(r))
-        add(file, file, "copy_crlf", 2, _edit(lambda t: t.replace("\n", "\r\n")), fits=lambda r: _single(r) and "\n" in r.a[0]["content"])
+        add(file, file, "copy_nfd", 2, _edit(lambda t: unicodedata.normalize("NFD", t)), fits=lambda r: is_single(r) and _accents(r))
+        add(file, file, "copy_crlf", 2, _edit(lambda t: t.replace("\n", "\r\n")), fits=lambda r: is_single(r) and "\n" in r.a[0]["content"])
         add(file, file, "copy_trailing", 2, _edit(lambda t: t + "  \n"))
     add(MESSAGES, MESSAGES, "copy_roles", 3, _rename, fits=lambda r: len(r.prompt) > 1)
     for file, n in ((ARENA, 8), (VOTES, 5), (PANEL, 3), (REVIEWS, 3)):
-        add(file, file, "swap", n, _swap)
+        add(file, file, "swap", n, swap)
 
 
 def _accents(row: Row) -> bool:
@@ -279,8 +282,9 @@ def _malformed(rng: Random, rows: Rows) -> None:
         ],
     }
     for file, kinds in cases.items():
-        for (kind, reason, spoil), row in zip(kinds, _pick(rng, rows[file], len(kinds), lambda r: _single(r) and not r.whole), strict=True):
-            spoilt = _copy(row, file, kind)
+        originals = _pick(rng, rows[file], len(kinds), lambda r: is_single(r) and not r.whole)
+        for (kind, reason, spoil), row in zip(kinds, originals, strict=True):
+            spoilt = copy_row(row, file, kind)
             spoilt.of, spoilt.reason, spoilt.raw = None, reason, spoil(payload(row))
             rows[file].append(spoilt)
     for row in _pick(rng, rows[REVIEWS], 2):

@@ -52,7 +52,8 @@ def _curate(config: Path, limit: int | None) -> None:
     print_funnel(outcome.counts)
     news = "unchanged: the content is that of" if outcome.unchanged else "published"
     out.print(f"{outcome.dataset} {news} {outcome.version} in {outcome.dataset_root}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"texts embedded now: {outcome.embedded:,}; peak memory {outcome.peak_mb:,} MB", highlight=False)
+    now = f"texts embedded now: {outcome.embedded:,}; compared now: {outcome.compared:,}; peak memory {outcome.peak_mb:,} MB"
+    out.print(now, highlight=False)
 
 
 def _make_prefect_home() -> None:
@@ -216,6 +217,31 @@ def explain(
     """Tell the whole story of one record or pair."""
     story = stories.explain(_dataset_root(config, sample), asked, version)
     out.print(stories.render_story(story), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def decontaminate(
+    config: ConfigOption = DEFAULT_CONFIG,
+    benchmark: Annotated[list[str] | None, typer.Option(help="A further benchmark: a path, glob or URL. May be repeated.")] = None,
+    version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    sample: SampleOption = False,
+    output: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    debug: DebugOption = False,
+) -> None:
+    """Report which published pairs hold benchmark prompts, and how sure that is; nothing is dropped."""
+    if output not in ("text", "json"):
+        raise ConfigError(f"--format {output}: expected text or json.")
+    added = benchmark or []
+    from flows import auditing, progress
+
+    loaded = auditing.with_benchmarks(load_config(config), added, Path.cwd())
+    with progress.stage("decontaminate", None, "pairs") as done:
+        report = auditing.examine(loaded, config.resolve().parent, _dataset_root(config, sample), version, done)
+    if output == "json":
+        sys.stdout.write(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+        return
+    for line in auditing.render(report, loaded, config, added):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

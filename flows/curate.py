@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -21,7 +22,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import ingesting, joining, progress, steps
+from flows import decontaminating, deduplicating, ingesting, joining, progress, steps
 from flows.inputs import InputFile, input_files
 from flows.steps import Run
 from pipeline import publish, queries, rules, storage
@@ -51,6 +52,7 @@ class Outcome:
     unchanged: bool
     counts: list[dict[str, Any]]
     embedded: int
+    compared: int
     peak_mb: int
 
 
@@ -94,6 +96,7 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
     base = str(Path(config_path).resolve().parent)
     ruleset = rules.compile_rules(config.rules, config.content)
     files = input_files(config, base, limit)
+    benchmarks = decontaminating.read_benchmarks(config, base)
     root = dataset_root(config, base, limit)
     run_name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
     runs = storage.join(storage.resolve(config.workspace, base), "runs", root.rsplit("/", 1)[-1])
@@ -101,13 +104,14 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
         storage.delete(runs)  # scratch of runs that died; the lease says that none is alive
         run = Run(
             config=config,
+            dataset=root.rsplit("/", 1)[-1],
             scratch=storage.join(runs, run_name),
             store=storage.join(storage.resolve(config.workspace, base), "store"),
             partitions=config.partitions or _partitions(files),
             limit=limit,
         )
         try:
-            return _curate(run, root, files, ruleset, lease)
+            return _curate(run, root, files, benchmarks, ruleset, lease)
         finally:
             storage.delete(runs)
 
@@ -146,7 +150,7 @@ def _result(future: PrefectFuture[Any], done: Callable[[int], None]) -> Any:  # 
     return result
 
 
-def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rule], lease: Lease) -> Outcome:
+def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFrame, ruleset: list[rules.Rule], lease: Lease) -> Outcome:
     stages = _Stages(run)
     with stages.timed("detect layouts", len(files), "files") as done:
         futures = [work.submit(f"detect {name}", ingesting.detect_layouts, group, done) for name, group in _grouped(files)]
@@ -168,7 +172,11 @@ def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rul
     steps.encoder(run.config.embed)  # once, before two workers ask for it at the same time and each load it
     with stages.timed("embed", texts, "texts") as done:
         futures = [work.submit(f"embed {run.name(p)}", steps.embed, run, p, done) for p in filled]
-        embedded = sum(future.result()["embedded"] for future in futures)
+        embedded = sum(future.result() for future in futures)
+    compared = _merge_near_duplicates(stages, filled) if filled else 0
+    with stages.timed("benchmarks", benchmarks.height, "prompts") as done:
+        decontaminating.prepare(run, benchmarks, done)
+    stages.each("decontaminate", decontaminating.mark, filled, "merged", "marked")
     stages.each("consensus", steps.decide, filled)
     steps.reduce_summaries(run, filled)
     stages.each("signals", steps.add_signals, filled)
@@ -177,6 +185,8 @@ def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rul
         cutoff = steps.share_cutoff(run, filled, number, group[0]) if group[0].is_share else None
         name = f"rules {number + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}"
         stages.each(name, steps.apply_rules, filled, group, number, cutoff)
+    stages.each("follow merged pairs", steps.summarise_fates, filled, len(rounds))
+    steps.reduce_fates(run, filled)
     written = stages.each("write up", steps.write_up, everything, len(rounds))
     counts = _funnel(inputs, paired, written, ruleset)
     with stages.timed("publish", 1, "version") as done:
@@ -189,7 +199,23 @@ def _curate(run: Run, root: str, files: list[InputFile], ruleset: list[rules.Rul
         create_table_artifact(key=_artifact_key(dataset), table=funnel, description=about)
     except Exception as error:  # the version is published: a server that is gone by now must not turn that into a failure
         log.warning("the funnel could not be shown in Prefect: %s", error)
-    return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, _peak_mb())
+    return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, compared, _peak_mb())
+
+
+def _merge_near_duplicates(stages: _Stages, partitions: list[int]) -> int:
+    """Pairs that repeat another one leave, and their votes count there. Returns how many texts were compared with all others."""
+    run = stages.run
+    stages.each("describe texts", deduplicating.describe, partitions)
+    with stages.timed("search near duplicates", len(deduplicating.ROLES), "searches") as done:
+        compared = 0
+        for role in deduplicating.ROLES:  # one after the other: each uses every core
+            compared += _result(work.submit(f"search near {role}s", deduplicating.search, run, partitions, role), done)
+    with stages.timed("group near duplicates", 1, "groups") as done:
+        _result(work.submit("group near duplicates", deduplicating.group, run, partitions), done)
+    stages.each("summarise near duplicates", deduplicating.summarise, partitions)
+    deduplicating.reduce(run, partitions)
+    stages.each("merge near duplicates", deduplicating.merge, partitions)
+    return compared
 
 
 def _artifact_key(dataset: str) -> str:
@@ -203,7 +229,7 @@ def _grouped(files: list[InputFile]) -> list[tuple[str, list[InputFile]]]:
         if file.joined:
             joined.setdefault(file.source.name, []).append(file)
     alone = [file for file in files if not file.joined]
-    groups = [*joined.values(), *(alone[i :: MOST_INGEST_TASKS] for i in range(min(MOST_INGEST_TASKS, len(alone))))]
+    groups = [*joined.values(), *(alone[i::MOST_INGEST_TASKS] for i in range(min(MOST_INGEST_TASKS, len(alone))))]
     return [(g[0].name + (f" and {len(g) - 1} more" if len(g) > 1 else ""), g) for g in groups]
 
 
@@ -267,6 +293,10 @@ def _funnel(
     if total["ratings"]:
         unused = total["unused"]
         lines.append(_line("compare ratings (records)", records - copies, unused, {"not_selected": unused} if unused else {}))
+    for reason, stage in (("near_duplicate", "merge near duplicates"), ("contaminated", "decontaminate")):
+        if count := dropped.get(reason, 0):
+            lines.append(_line(f"{stage} (pairs)", pairs, count, {reason: count}))
+            pairs -= count
     for rule in ruleset:
         count = dropped.get(rule.name, 0)
         if count or rule.is_share:
@@ -337,5 +367,3 @@ def run_flow(config_path: str, limit: int | None = None, threads: int = 2) -> Ou
     if not isinstance(result, Outcome):
         raise PrefineError(f"The flow ended without a result: {result}")
     return result
-
-

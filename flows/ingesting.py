@@ -21,7 +21,8 @@ from pipeline.stage import BUCKETS, bucket_of, partition_buckets
 ROWS_IN_HAND = 50_000  # ingested rows of a table held before they are written out
 BYTES_IN_HAND = 64 << 20  # and their bytes, where rows are long
 # What is kept of identified records until they are numbered.
-IDENTIFIED = [*(name for name in JUDGEMENT.names if name not in ("judgement_id", "is_copy", "derived_from")), "base_id", "vote_layout"]
+_LATER = ("judgement_id", "is_copy", "derived_from", "merged_into", "merged_a")
+IDENTIFIED = [*(name for name in JUDGEMENT.names if name not in _LATER), "base_id", "vote_layout"]
 RATED = [name for name in RATING.names if name != "is_copy"]
 
 
@@ -56,9 +57,7 @@ def _detect_layout(file: InputFile, joined: Joins) -> InputFile:
     return replace(file, layout=layout)
 
 
-def ingest_files(
-    run: Run, files: list[InputFile], done: Callable[[int], None]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def ingest_files(run: Run, files: list[InputFile], done: Callable[[int], None]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Read files into identified records and quarantined rows, cut by partition.
 
     Returns:
@@ -158,12 +157,16 @@ def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> d
     folder = file.place.rsplit("/judgements/", 1)[0]
     out = _PartitionedOutput(run, file.index)
     rows = 0
+    moved = []
     for votes_of_published in published.read_votes(file.place, folder, file.source.name, file.name, file.rows):
         masking.require_masked(votes_of_published, run.config.content.mask, file.name)
         out.add("raw", votes_of_published.select(IDENTIFIED), bucket_of("prompt_id"))
+        moved.append(published.moved_votes(votes_of_published))
         rows += votes_of_published.height
         done(votes_of_published.height)
     out.flush()
+    if moved:
+        storage.write_table(pl.concat(moved), run.place("moved", file.index))
     counted = published.count_votes(file.place, folder)
     return _about(
         file,

@@ -10,19 +10,21 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from flows import vectors
 from pipeline import embed as embedding
 from pipeline import identity, ledger, pairing, rating_pairs, rules, split, storage
 from pipeline.config import EmbedConfig, PipelineConfig, RatingsConfig
 from pipeline.consensus.majority import majority
+from pipeline.dedup import clusters, merging
 from pipeline.schemas import CONTENT_SIGNALS, DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING
-from pipeline.signals import degenerate, is_blank, language, lengths, personal, similarity, text_of, votes
+from pipeline.signals import degenerate, language, lengths, personal, repeats, similarity, votes
 from pipeline.stage import bucket_of, partition_buckets
 from pipeline.store import Store
+from pipeline.texts import add_text_ids
 
-TEXTS_AT_ONCE = 4_096  # embedded between two writes to the store: what a killed run loses at most
-EMBEDDINGS = "embeddings"
+_EDGES = {"left": pl.String, "right": pl.String}
+_VOTE = [name for name in JUDGEMENT.names if name not in ("merged_into", "merged_a")]  # what is known before near duplicates are merged
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Run:
     """What every step needs to know: the config, where to work, and how the 256 buckets are cut."""
 
     config: PipelineConfig
+    dataset: str
     scratch: str
     store: str
     partitions: int
@@ -38,6 +41,10 @@ class Run:
     def place(self, table: str, partition: int) -> str:
         """A partition's file of one scratch table."""
         return storage.join(self.scratch, table, f"{partition:03d}.parquet")
+
+    def whole(self, table: str) -> str:
+        """The file of a scratch table of the whole data set."""
+        return storage.join(self.scratch, f"{table}.parquet")
 
     def buckets(self, partition: int) -> tuple[int, int]:
         """First and last bucket of a partition."""
@@ -55,12 +62,19 @@ def _read_parts(run: Run, table: str, partition: int) -> pl.DataFrame | None:
     return storage.read_table([storage.join(folder, name) for name in names]) if names else None
 
 
+def _moved(run: Run) -> pl.DataFrame:
+    """The votes that published versions count in another pair than the one they were given on."""
+    folder = storage.join(run.scratch, "moved")
+    none = pl.DataFrame(schema=dict.fromkeys(("judgement_id", "merged_into", "response_a_id", "merged_a", "merged_b"), pl.String))
+    return pl.concat([none, *(storage.read_table(storage.join(folder, name)) for name in storage.children(folder))])
+
+
 def reduce_scales(run: Run, inputs: list[dict[str, Any]]) -> None:
     """The scale of every source's ratings, over all its files."""
     parts = [pl.DataFrame(row["scales"], schema=rating_pairs.SCALES) for row in inputs]
     scales = rating_pairs.join_scales(parts)
     rating_pairs.check_criteria(scales, _ratings_configs(run))
-    storage.write_table(scales, storage.join(run.scratch, "scales.parquet"))
+    storage.write_table(scales, run.whole("scales"))
 
 
 def _ratings_configs(run: Run) -> dict[str, RatingsConfig]:
@@ -73,27 +87,26 @@ def pair_up(run: Run, partition: int) -> dict[str, int]:
     counts = dict.fromkeys(("records", "copies", "ratings", "unused", "pairs", "texts"), 0)
     if raw is None and rated is None:
         return counts
-    judged = _empty(JUDGEMENT) if raw is None else identity.number_votes(raw).select(JUDGEMENT.names)
+    judged = _empty(JUDGEMENT).select(_VOTE) if raw is None else identity.number_votes(raw).select(_VOTE)
     counts |= {"records": judged.height, "copies": int(judged.get_column("is_copy").sum())}
     if rated is not None:
-        ratings = rating_pairs.add_scales(
-            identity.number_ratings(rated), storage.read_table(storage.join(run.scratch, "scales.parquet")), _ratings_configs(run)
-        )
+        ratings = rating_pairs.add_scales(identity.number_ratings(rated), storage.read_table(run.whole("scales")), _ratings_configs(run))
         derived = rating_pairs.judgements_from_ratings(ratings, _ratings_configs(run), run.config.criterion)
         # A published version may hold as a stated judgement what its ratings, given again, lead to.
         again = pl.col("judgement_id").is_in(judged.get_column("judgement_id").unique().implode())
         votes = identity.identify_derived(derived.judgements).with_columns(is_copy=pl.col("is_copy") | again)
-        judged = pl.concat([judged, votes.select(JUDGEMENT.names)])
+        judged = pl.concat([judged, votes.select(_VOTE)])
         storage.write_table(ratings, run.place("ratings", partition))
         storage.write_table(derived.unused, run.place("unused", partition))
         counts["records"] += ratings.height
         counts["copies"] += int(ratings.get_column("is_copy").sum())
         counts |= {"ratings": ratings.height, "unused": derived.unused.height}
-    tally = pairing.pair_up(judged)
+    judged = pairing.mark_moved(judged, _moved(run))
+    tally, texts = add_text_ids(pairing.pair_up(judged))
     storage.write_table(judged, run.place("judged", partition))
     storage.write_table(tally, run.place("tally", partition))
-    texts = sum(tally.get_column(name).n_unique() for name in ("prompt_id", "low_id", "high_id"))
-    return counts | {"pairs": tally.height, "texts": texts}
+    storage.write_table(texts, run.place("texts", partition))
+    return counts | {"pairs": tally.height, "texts": texts.height}
 
 
 @functools.cache
@@ -102,79 +115,63 @@ def encoder(config: EmbedConfig) -> embedding.Encoder:
     return embedding.load_encoder(config)
 
 
-def _texts(run: Run, partition: int) -> pl.DataFrame:
-    """The texts to embed of a partition: text_id, bucket (the prompt's), text; blank ones left out."""
-    tally = storage.read_table(run.place("tally", partition), ["prompt_id", "low_id", "high_id", "prompt", "low", "high"])
-    columns = [("prompt_id", "prompt"), ("low_id", "low"), ("high_id", "high")]
-    parts = [tally.select(text_id=pl.col(key), bucket=bucket_of("prompt_id"), text=text_of(messages)) for key, messages in columns]
-    texts = pl.concat(parts).filter(~is_blank(pl.col("text")))
-    return texts.unique(["bucket", "text_id"]).sort("bucket", "text_id")
-
-
-def embed(run: Run, partition: int, done: Callable[[int], None]) -> dict[str, int]:
-    """Embed what the store does not have yet."""
-    texts = _texts(run, partition)
-    model = encoder(run.config.embed)
-    store = Store(run.store)
-    missing = embedding.missing_texts(texts, store.keys(EMBEDDINGS, model.fingerprint, *run.buckets(partition)))
-    done(texts.height - missing.height)
-    for start in range(0, missing.height, TEXTS_AT_ONCE):
-        part = missing.slice(start, TEXTS_AT_ONCE)
-        store.write(EMBEDDINGS, model.fingerprint, embedding.encode_table(part, model, done))
-        done(part.height - part.get_column("text_id").n_unique())  # texts under two prompts are encoded once
-    return {"texts": texts.height, "embedded": missing.height}
+def embed(run: Run, partition: int, done: Callable[[int], None]) -> int:
+    """Embed what the store does not have yet; how many texts that were."""
+    texts = storage.read_table(run.place("texts", partition))
+    return vectors.embed_missing(Store(run.store), encoder(run.config.embed), texts, done)
 
 
 def decide(run: Run, partition: int) -> None:
     """Votes to chosen and rejected; what the global parts of later stages need from this partition."""
-    pairs = split.add_cluster(majority(storage.read_table(run.place("tally", partition)), run.config.consensus))
+    pairs = split.add_cluster(majority(storage.read_table(run.place("marked", partition)), run.config.consensus))
     storage.write_table(pairs, run.place("decided", partition))
-    storage.write_table(degenerate.summarise_repeats(pairs), run.place("repeats", partition))
+    storage.write_table(repeats.summarise_repeats(pairs), run.place("repeats", partition))
+    storage.write_table(repeats.summarise_given(pairs), run.place("given", partition))
     storage.write_table(split.summarise_held_out(pairs).to_frame(), run.place("held_out", partition))
+    storage.write_table(split.summarise_prompts(pairs), run.place("prompts", partition))
 
 
 def reduce_summaries(run: Run, partitions: list[int]) -> None:
-    """Repeated answers and held-out clusters of the whole data set."""
-    repeats = degenerate.reduce_repeats([storage.read_table(run.place("repeats", p)) for p in partitions])
-    held_out = split.reduce_held_out([storage.read_table(run.place("held_out", p)).to_series() for p in partitions])
-    storage.write_table(repeats, storage.join(run.scratch, "repeats.parquet"))
-    storage.write_table(held_out.to_frame(), storage.join(run.scratch, "held_out.parquet"))
+    """Repeated answers, prompts that are one cluster, and held-out clusters of the whole data set."""
+
+    def parts(table: str) -> list[pl.DataFrame]:
+        return [storage.read_table(run.place(table, p)) for p in partitions]
+
+    prompts = pl.concat([pl.DataFrame(schema={"prompt_cluster_id": pl.String, "prompt_text": pl.String}), *parts("prompts")])
+    by_nearness = partitions and run.config.publish.split_by == "near_prompts"
+    near = storage.read_table(run.whole("near-prompt")) if by_nearness else pl.DataFrame(schema=_EDGES)
+    joined = clusters.prompt_clusters(prompts, near)
+    storage.write_table(joined, run.whole("joined"))
+    repeated, given = ([split.join_clusters(part, joined) for part in parts(table)] for table in ("repeats", "given"))
+    storage.write_table(repeats.reduce_repeats(repeated), run.whole("repeats"))
+    copies = storage.read_table(run.whole("near-answer")) if partitions else pl.DataFrame(schema=_EDGES)
+    for name, table in zip(("near-repeats", "distinct-shares"), repeats.reduce_given(given, copies), strict=True):
+        storage.write_table(table, run.whole(name))
+    storage.write_table(split.reduce_held_out([part.to_series() for part in parts("held_out")], joined).to_frame(), run.whole("held_out"))
 
 
 def add_signals(run: Run, partition: int) -> None:
     """Every signal of a partition's pairs."""
-    pairs = storage.read_table(run.place("decided", partition))
-    tokens, index, vectors = _vectors(run, partition)
-    pairs = lengths.add_lengths(pairs, tokens)
-    pairs = similarity.add_cosines(pairs, index, vectors)
+    pairs = split.join_clusters(storage.read_table(run.place("decided", partition)), storage.read_table(run.whole("joined")))
+    texts = storage.read_table(run.place("texts", partition), ["text_id"]).to_series()
+    index, embedded = vectors.stored(Store(run.store), encoder(run.config.embed), texts, *run.buckets(partition))
+    pairs = lengths.add_lengths(pairs, index.select("text_id", "tokens"))
+    pairs = similarity.add_cosines(pairs, index, embedded)
     pairs = degenerate.add_degenerate(votes.add_votes(pairs))
-    pairs = degenerate.add_repeats(pairs, storage.read_table(storage.join(run.scratch, "repeats.parquet")))
+    pairs = repeats.add_repeats(pairs, storage.read_table(run.whole("repeats")))
+    pairs = repeats.add_near_repeats(pairs, storage.read_table(run.whole("near-repeats")))
+    pairs = repeats.add_distinct_shares(pairs, storage.read_table(run.whole("distinct-shares")))
     content = run.config.content
     pairs = language.add_language(pairs) if content.language else _without(pairs, "language")
     pairs = personal.add_personal(pairs) if content.personal else _without(pairs, "personal")
-    storage.write_table(pairs, run.place("pairs-0", partition))
+    parted = merging.take_absorbed(pairs)
+    storage.write_table(parted.kept, run.place("pairs-0", partition))
+    storage.write_table(parted.dropped, storage.join(run.scratch, "left", f"{partition:03d}", "stages.parquet"))
 
 
 def _without(pairs: pl.DataFrame, family: str) -> pl.DataFrame:
     """Pairs with nulls for the signals of a family that the config switches off."""
     return pl.concat([pairs, _empty(pa.schema(CONTENT_SIGNALS[family]))], how="diagonal")
-
-
-def _vectors(run: Run, partition: int) -> tuple[pl.DataFrame, pl.DataFrame, Any]:
-    """Token counts (text_id, tokens; 0 for blank texts), row numbers (text_id, index) and the fp16 vectors."""
-    model = encoder(run.config.embed)
-    table = Store(run.store).read(EMBEDDINGS, model.fingerprint, *run.buckets(partition), embedding.embedding_schema(model.dimensions))
-    wanted = _texts(run, partition)
-    ids = wanted.get_column("text_id").unique().sort().to_arrow()
-    table = table.filter(pc.is_in(table.column("key"), value_set=ids.cast(pa.string())))
-    # A text that sits under two prompts of the partition is stored in both buckets, with the same vector.
-    index = pl.DataFrame({"text_id": table.column("key").to_pylist(), "tokens": table.column("tokens").to_pylist()}).with_row_index("index")
-    index = index.unique("text_id", keep="first", maintain_order=True)
-    tally = storage.read_table(run.place("tally", partition), ["low_id", "high_id"])
-    every = pl.concat([tally.select(text_id="low_id"), tally.select(text_id="high_id")]).unique()
-    blank = every.join(wanted, on="text_id", how="anti").with_columns(tokens=pl.lit(0, pl.Int64))
-    tokens = pl.concat([index.select("text_id", pl.col("tokens").cast(pl.Int64)), blank])
-    return tokens, index.select("text_id", pl.col("index").cast(pl.Int64)), embedding.vectors_of(table)
 
 
 def apply_rules(run: Run, partition: int, group: list[rules.Rule], step: int, cutoff: rules.Cutoff | None) -> None:
@@ -191,6 +188,21 @@ def share_cutoff(run: Run, partitions: list[int], step: int, rule: rules.Rule) -
     return rules.reduce_share([rules.summarise_share(storage.read_table(place), rule) for place in places], rule)
 
 
+def summarise_fates(run: Run, partition: int, rounds: int) -> None:
+    """What became of a partition's pairs that count the votes of others."""
+    counted = storage.read_table(run.whole("merges")).select(pair_id="merged_into").unique()
+    left = _read_parts(run, "left", partition)
+    assert left is not None
+    fates = ledger.fates_of(storage.read_table(run.place(f"pairs-{rounds}", partition)), left)
+    storage.write_table(fates.join(counted, on="pair_id", how="semi"), run.place("fates", partition))
+
+
+def reduce_fates(run: Run, partitions: list[int]) -> None:
+    """Bring together what `summarise_fates` gave."""
+    none = ledger.fates_of(_empty(DROPPED), _empty(DROPPED))
+    storage.write_table(pl.concat([none, *(storage.read_table(run.place("fates", p)) for p in partitions)]), run.whole("fates"))
+
+
 def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
     """Split, shape and account for a partition: the tables of the version, in their final order."""
     unread = _read_parts(run, "quarantine", partition)
@@ -199,12 +211,14 @@ def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
     parts: dict[str, pl.DataFrame] = {"quarantine": quarantine}
     reasons: dict[str, int] = {}
     judged = _read_scratch(run, "judged", partition, JUDGEMENT).sort(bucket_of("prompt_id"), *_RECORD_ORDER)
+    if storage.exists(run.whole("counted")):  # not where no partition has a pair
+        judged = pairing.mark_merged(judged, storage.read_table(run.whole("counted")))
     ratings = _read_scratch(run, "ratings", partition, RATING)
     ratings = ratings.sort(bucket_of("prompt_id"), "rating_id", *_RECORD_ORDER[1:], maintain_order=True)
     unused = _read_scratch(run, "unused", partition, rating_pairs.UNUSED)
     kept = dropped = _empty(DROPPED)
     if storage.exists(run.place(f"pairs-{rounds}", partition)):
-        held_out = storage.read_table(storage.join(run.scratch, "held_out.parquet")).to_series()
+        held_out = storage.read_table(run.whole("held_out")).to_series()
         kept = _shape(run, storage.read_table(run.place(f"pairs-{rounds}", partition)), held_out)
         left = _read_parts(run, "left", partition)
         assert left is not None
@@ -214,7 +228,7 @@ def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
         parts["dropped"] = dropped.select(DROPPED.names)
         reasons = dict(dropped.group_by("reason").len().iter_rows())
     parts |= {"judgements": judged, "ratings": ratings}
-    parts["ledger"] = ledger.write_up(judged, ratings, unused, kept, dropped, quarantine)
+    parts["ledger"] = ledger.write_up(judged, ratings, unused, kept, dropped, quarantine, storage.read_table(run.whole("fates")))
     schemas = {"quarantine": QUARANTINE, "dropped": DROPPED, "judgements": JUDGEMENT, "ratings": RATING, "ledger": LEDGER}
     for name, table in parts.items():
         storage.write_table(table, run.place(f"out-{name}", partition), schemas.get(name, PAIR))

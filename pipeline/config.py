@@ -268,8 +268,10 @@ class EmbedConfig(_Part):
     """Sentence embeddings of prompts and responses."""
 
     model: str = Field(default="bundled-minilm", description="bundled-minilm, a hub id, or a path.")
-    dtype: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Weights and arithmetic. Part of the model fingerprint."
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Weights and arithmetic, part of the model fingerprint. auto: bfloat16 on a GPU or processor that has instructions "
+        "for it, float32 elsewhere; name one where machines of both kinds share a workspace.",
     )
     threads: int | None = Field(default=None, ge=1, description="Encoder threads; the machine's cores when left out.")
 
@@ -285,6 +287,64 @@ class ContentConfig(_Part):
         "and all that is published then speak of the masked text, and texts that differ in nothing else become one. "
         "Names of fields, models, files and (with `ids: plain`) annotators are not masked.",
     )
+
+
+class DeduplicateConfig(_Part):
+    """Pairs that say the same in almost the same words become one pair, whose votes add up."""
+
+    min_cosine: float = Field(
+        default=0.95, ge=0.5, le=1.0, description="Embeddings at least this close are near duplicates; of a pair, prompt and both answers."
+    )
+    min_jaccard: float = Field(
+        default=0.8, gt=0.0, le=1.0, description="Texts that share at least this part of their word 5-grams are near duplicates too."
+    )
+    floor: float = Field(
+        default=0.9, ge=0.5, le=1.0, description="Hits are stored down to this cosine: min_cosine may move above it without a new search."
+    )
+    merge: bool = Field(default=True, description="false: near duplicates are found and flagged, and all stay.")
+
+
+class BenchmarkConfig(_Part):
+    """The prompts of one benchmark, as a list in files."""
+
+    name: Name
+    uri: str = Field(min_length=1, description="Path, glob, folder or fsspec URL; relative paths start at the config file.")
+    field: FieldPath | None = Field(
+        default=None,
+        description="Text, messages or a list of turns; a list of fields is joined by a blank line. Detected when left out.",
+    )
+
+
+class DecontaminateConfig(_Part):
+    """Benchmark prompts that must not come back in what is trained on, neither as a prompt nor inside an answer."""
+
+    benchmarks: list[BenchmarkConfig] = Field(default_factory=list, description="None: nothing is looked for.")
+    # Tülu 3 (2024): runs of 8 words, and half of a test prompt's words covered by them. GPT-3 (2020) took single runs of 13, the GPT-4
+    # report (2023) of 50 characters: one shared quotation or template is then a hit, and one changed word in 20 hides a whole prompt.
+    ngram: int = Field(
+        default=8,
+        ge=3,
+        le=50,
+        description="Length in words of the runs that a text must share with a benchmark prompt. A prompt of fewer words is found only "
+        "as a whole prompt with the same words: 'Write a poem' condemns 'write a poem!' and nothing else.",
+    )
+    min_overlap: float = Field(
+        default=0.5, gt=0.0, le=1.0, description="Share of a benchmark prompt's words that lie in such runs of one text."
+    )
+    min_cosine: float = Field(
+        default=0.9, ge=0.5, le=1.0, description="Cosine of a benchmark prompt (of at least `ngram` words) and a text of the pair."
+    )
+    action: Literal["drop", "flag"] = Field(
+        default="drop", description="flag: the pairs stay, and the signals `contamination` and `contaminated_by` tell them."
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "DecontaminateConfig":
+        names = [one.name for one in self.benchmarks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two benchmarks are called {twice[0]!r}; names must differ")
+        return self
 
 
 class ConsensusConfig(_Part):
@@ -332,6 +392,10 @@ class PublishConfig(_Part):
     """What the published version looks like."""
 
     validation_share: float = Field(default=0.05, ge=0.0, lt=1.0, description="Share of prompt clusters held out.")
+    split_by: Literal["near_prompts", "equal_prompts"] = Field(
+        default="near_prompts",
+        description="What never crosses the split: prompts that near duplicates link, over any number of steps; or equal ones only.",
+    )
     rows_per_shard: int = Field(default=50_000, gt=0, description="Pairs in one Parquet file.")
 
 
@@ -345,6 +409,8 @@ class PipelineConfig(_Part):
     annotators: AnnotatorsConfig = Field(default_factory=AnnotatorsConfig)
     content: ContentConfig = Field(default_factory=ContentConfig)
     embed: EmbedConfig = Field(default_factory=EmbedConfig)
+    deduplicate: DeduplicateConfig = Field(default_factory=DeduplicateConfig)
+    decontaminate: DecontaminateConfig = Field(default_factory=DecontaminateConfig)
     consensus: ConsensusConfig = Field(default_factory=ConsensusConfig)
     rules: RulesConfig = Field(default_factory=RulesConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)

@@ -4,25 +4,24 @@ import polars as pl
 
 from pipeline.stage import UNNAMED
 
+KINDS = ("human", "judge", "reward_model")  # who judged, the kind that counts most first
+
 
 def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
     """Merge judgements into pairs, whichever way round each showed its sides.
 
     Args:
         judgements: schema JUDGEMENT, all rows of the buckets they are in, in any order. Copies (`is_copy`) are no votes,
-            but the models and sources they name are kept.
+            but the models and sources they name are kept, unless their pair has no vote at all: then it is no pair.
 
     Returns:
         One row a pair, sorted by prompt_id, pair_id. Sides are ordered by response id, `low` and `high`: votes_low,
-        votes_high, votes_tie, n_votes, n_annotators (an unnamed vote counts as one), strength_low and strength_high
+        votes_high, votes_tie, n_votes, n_annotators = `annotators` (the named ones, sorted) and `unnamed_votes` (each
+        counts as one), best_kind (int8: the least place in `KINDS` of its votes), strength_low and strength_high
         (sums over the votes for that side; a vote without strength counts 1), models, sources, source_splits, records
         (a derived judgement stands for the ratings that it comes from).
     """
-    # Two equal answers have no order of their own: the winner's side, or else the lesser model's, is then `low`.
-    same_answer = pl.col("response_a_id") == pl.col("response_b_id")
-    by_model = pl.col("model_a").fill_null("") > pl.col("model_b").fill_null("")
-    by_verdict = pl.when(pl.col("outcome") == "tie").then(by_model).otherwise(pl.col("outcome") == "b")
-    swapped = pl.when(same_answer).then(by_verdict).otherwise(pl.col("response_a_id") > pl.col("response_b_id"))
+    swapped = _b_is_low()
 
     def side(low: str, high: str) -> pl.Expr:
         return pl.when(swapped).then(pl.col(high)).otherwise(pl.col(low))
@@ -42,7 +41,8 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.lit("high")),
     )
     counts = ~pl.col("is_copy")
-    named = pl.col("annotator_id").filter(counts & (pl.col("annotator_id") != UNNAMED))
+    unnamed = pl.col("annotator_id") == UNNAMED
+    kind = pl.col("annotator_kind").replace_strict(KINDS, range(len(KINDS)), return_dtype=pl.Int8)
 
     def votes_for(vote: str) -> pl.Expr:
         return (counts & (pl.col("vote") == vote)).sum().cast(pl.Int64)
@@ -52,12 +52,14 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
 
     record = pl.when(pl.col("derived_from").list.len() > 0).then("derived_from").otherwise(pl.concat_list("judgement_id"))
     same = ["criterion", "context", "prompt", "tools", "low", "high", "low_id", "high_id"]
-    return rows.group_by("prompt_id", "pair_id", maintain_order=True).agg(
+    pairs = rows.group_by("prompt_id", "pair_id", maintain_order=True).agg(
         *(pl.col(name).first() for name in same),
         low_models=pl.col("low_model").drop_nulls().unique().sort(),
         high_models=pl.col("high_model").drop_nulls().unique().sort(),
         n_votes=counts.sum().cast(pl.Int64),
-        n_annotators=(named.n_unique() + (counts & (pl.col("annotator_id") == UNNAMED)).sum()).cast(pl.Int64),
+        annotators=pl.col("annotator_id").filter(counts & ~unnamed).unique().sort(),
+        unnamed_votes=(counts & unnamed).sum().cast(pl.Int64),
+        best_kind=kind.filter(counts).min(),
         votes_low=votes_for("low"),
         votes_high=votes_for("high"),
         votes_tie=votes_for("tie"),
@@ -67,3 +69,60 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         source_splits=pl.col("source_split").str.to_lowercase().drop_nulls().unique().sort(),
         records=record.filter(counts).list.explode(keep_nulls=False, empty_as_null=False).unique().sort(),
     )
+    voted = pairs.filter(pl.col("n_votes") > 0)
+    return voted.with_columns(n_annotators=pl.col("annotators").list.len().cast(pl.Int64) + pl.col("unnamed_votes"))
+
+
+def mark_moved(judgements: pl.DataFrame, moved: pl.DataFrame) -> pl.DataFrame:
+    """Make votes copies where a published version counts the same ones in another pair, into which theirs was merged.
+
+    Args:
+        judgements: JUDGEMENT of whole buckets but for `merged_into` and `merged_a`, copies marked within buckets.
+        moved: judgement_id, merged_into, response_a_id, merged_a, merged_b of every vote that `ingest.published` moved, over all
+            partitions. Where several versions moved a vote, the least pair counts it.
+
+    Returns:
+        The rows in their order, with `merged_into` and `merged_a`. Of the rows of a moved vote, one in the pair `merged_into`
+        counts; every other is a copy, and those of other pairs say where it counts. The two are null in all other rows.
+    """
+    known = moved.sort("merged_into").unique("judgement_id", keep="first", maintain_order=True)
+    joined = judgements.join(known.rename({"response_a_id": "_a_id"}), on="judgement_id", how="left", maintain_order="left")
+    is_moved, elsewhere = pl.col("merged_into").is_not_null(), pl.col("merged_into") != pl.col("pair_id")
+    first = pl.int_range(pl.len()).over("judgement_id", "pair_id") == 0
+    a = pl.when(pl.col("response_a_id") == pl.col("_a_id")).then("merged_a").otherwise("merged_b")
+    return joined.with_columns(
+        is_copy=pl.when(is_moved).then(elsewhere | ~first).otherwise("is_copy"),
+        merged_into=pl.when(elsewhere).then("merged_into"),
+        merged_a=pl.when(elsewhere).then(a),
+    ).drop("_a_id", "merged_b")
+
+
+def mark_merged(judgements: pl.DataFrame, merges: pl.DataFrame) -> pl.DataFrame:
+    """Say of each vote on a merged pair where it counts.
+
+    Args:
+        judgements: rows of `mark_moved`.
+        merges: pair_id, merged_into, swapped, merged_low, merged_high (the response ids of the pair that counts the votes), as
+            `pipeline.dedup.merging.name_answers` gives them.
+
+    Returns:
+        The rows in their order: schema JUDGEMENT. Those of merged pairs, copies too, have `merged_into` and `merged_a`, the
+        answer there for which response_a stands, unless they had them before.
+    """
+    known = merges.select("pair_id", "swapped", "merged_low", "merged_high", _into="merged_into")
+    joined = judgements.join(known, on="pair_id", how="left", maintain_order="left")
+    a = pl.when(_b_is_low() != pl.col("swapped")).then("merged_high").otherwise("merged_low")
+    return joined.with_columns(
+        merged_into=pl.coalesce("merged_into", "_into"), merged_a=pl.coalesce("merged_a", pl.when(pl.col("_into").is_not_null()).then(a))
+    ).select(judgements.columns)
+
+
+def _b_is_low() -> pl.Expr:
+    """Whether response_b is a pair's `low`.
+
+    Two equal answers have no order of their own: the winner's side, or else the lesser model's, is then `low`.
+    """
+    same_answer = pl.col("response_a_id") == pl.col("response_b_id")
+    by_model = pl.col("model_a").fill_null("") > pl.col("model_b").fill_null("")
+    by_verdict = pl.when(pl.col("outcome") == "tie").then(by_model).otherwise(pl.col("outcome") == "b")
+    return pl.when(same_answer).then(by_verdict).otherwise(pl.col("response_a_id") > pl.col("response_b_id"))

@@ -20,8 +20,8 @@ _GROUP: Final = ["source", "prompt_id", "context", "tools", "annotator_id", "ann
 # One row = the lowest and highest score of one source on one criterion.
 SCALES: Final = pl.Schema({"source": pl.String, "criterion": pl.String, "low": pl.Float64, "high": pl.Float64})
 
-# One row = a judgement that follows from ratings: JUDGEMENT but for its ids, which come from its content.
-DERIVED: Final = pl.DataFrame(JUDGEMENT.empty_table()).drop("pair_id", "judgement_id").schema
+# One row = a judgement that follows from ratings: JUDGEMENT but for its ids, which come from its content, and where it counts.
+DERIVED: Final = pl.DataFrame(JUDGEMENT.empty_table()).drop("pair_id", "judgement_id", "merged_into", "merged_a").schema
 UNUSED: Final = pa.schema([pa.field("rating_id", pa.string()), pa.field("detail", pa.string())])
 
 

@@ -74,6 +74,8 @@ JUDGEMENT = pa.schema(
         _required("normalised", STRINGS),  # what normalisation changed, e.g. prompt.line_ends
         _required("is_copy", pa.bool_()),  # another row states the same judgement
         _required("derived_from", STRINGS),  # rating ids, sorted; empty: the source states the judgement itself
+        _optional("merged_into", pa.string()),  # the pair that counts this vote, where its own pair was merged as a near duplicate
+        _optional("merged_a", pa.string()),  # the answer of that pair (response id) for which response_a stands
     ]
 )
 
@@ -165,6 +167,9 @@ SIGNALS = [
     _optional("cosine_chosen_rejected", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
     _optional("cosine_prompt_chosen", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
     _optional("cosine_prompt_rejected", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
+    # decontamination
+    _optional("contamination", pa.float64(), unit="share or cosine", range="highest hit with a benchmark prompt, at least its threshold; null: none", source="pipeline.decontaminate"),
+    _optional("contaminated_by", pa.string(), unit="benchmark:row", range="null: none", source="pipeline.decontaminate"),
     # lengths
     *_per_side("chars", pa.int64(), "characters", "0 and up", "pipeline.signals.lengths"),
     *_per_side("tokens", pa.int64(), "tokens of the embedding model, uncut", "0 and up", "pipeline.signals.lengths"),
@@ -176,12 +181,17 @@ SIGNALS = [
     _required("agreement", pa.float64(), unit="share", range="votes for the most frequent verdict / votes, 0 to 1", source="pipeline.signals.votes"),
     _required("vote_entropy", pa.float64(), unit="bits", range="0 to 1.585", source="pipeline.signals.votes"),
     _required("conflict", pa.bool_(), unit="flag", range="votes for both sides", source="pipeline.signals.votes"),
+    # near duplicates of the whole comparison
+    _required("near_duplicates", pa.int64(), unit="pairs", range="near duplicates whose votes this pair counts; 0 and up", source="pipeline.dedup"),
+    _required("near_duplicate_conflict", pa.bool_(), unit="flag", range="a near duplicate of it says something else, or was judged the other way", source="pipeline.dedup"),
     # degenerate answers (methods: master keys, null and injected responses, mechanical degeneracy)
     _required("identical_answers", pa.bool_(), unit="flag", range="chosen and rejected have equal text", source="pipeline.signals.degenerate"),
     *_per_side("empty", pa.bool_(), "flag", "no visible character and no tool call", "pipeline.signals.degenerate"),
     *_per_side("degenerate", pa.bool_(), "flag", "no content: only punctuation, an opener, or next to nothing", "One Token to Fool LLM-as-a-Judge (2025)"),
     *_per_side("injected", pa.bool_(), "flag", "judge-template text inside the answer", "Cheating Automatic LLM Benchmarks (2024)"),
-    *_per_side("repeated_prompts", pa.int64(), "prompts", "prompts of one source with exactly this answer; 0 below 3", "Cheating Automatic LLM Benchmarks (2024)"),
+    *_per_side("repeated_prompts", pa.int64(), "prompts", "unrelated prompts of one source with exactly this answer; 0 below 3", "Cheating Automatic LLM Benchmarks (2024)"),
+    *_per_side("near_repeated_prompts", pa.int64(), "prompts", "unrelated prompts of one source with this answer or a near copy; 0 below 3", "pipeline.signals.repeats"),
+    *(_optional(f"{side}_distinct_share", pa.float64(), unit="share", range="distinct / all answers of at least 6 words of its model in one source; null below 20", source="pipeline.signals.repeats") for side in _SIDES),
     *_per_side("trigram_uniqueness", pa.float64(), "share", "distinct word trigrams / word trigrams; 1 when there are none", "pipeline.signals.degenerate"),
     *_per_side("repetitive", pa.bool_(), "flag", "trigram uniqueness below 0.3 over at least 50 trigrams", "pipeline.signals.degenerate"),
     *_per_side("copies_prompt", pa.bool_(), "flag", "holds at least 80 % of the last user turn's word trigrams", "pipeline.signals.degenerate"),

@@ -36,6 +36,32 @@ def add_cluster(pairs: pl.DataFrame) -> pl.DataFrame:
     return keyed.drop("prompt_cluster_id", strict=False).join(clusters, on="_key", how="left", maintain_order="left").drop("_key")
 
 
+def summarise_prompts(pairs: pl.DataFrame) -> pl.DataFrame:
+    """One partition's prompts, for finding those that are near duplicates (`pipeline.dedup.clusters.prompt_clusters`).
+
+    Args:
+        pairs: rows with `prompt_cluster_id` (from `add_cluster`) and `prompt_text` (text id of the prompt; null without one).
+
+    Returns:
+        prompt_cluster_id, prompt_text: distinct, sorted, without nulls.
+    """
+    return pairs.select("prompt_cluster_id", "prompt_text").drop_nulls().unique().sort("prompt_cluster_id", "prompt_text")
+
+
+def join_clusters(rows: pl.DataFrame, joined: pl.DataFrame) -> pl.DataFrame:
+    """Put clusters of near-duplicate prompts together.
+
+    Args:
+        rows: any rows with `prompt_cluster_id` (from `add_cluster`).
+        joined: prompt_cluster_id, joined_cluster_id: the clusters of the whole dataset that are no longer alone.
+
+    Returns:
+        The rows in their order; `prompt_cluster_id` is the joined cluster's, where there is one.
+    """
+    known = rows.join(joined, on="prompt_cluster_id", how="left", maintain_order="left")
+    return known.with_columns(prompt_cluster_id=pl.coalesce("joined_cluster_id", "prompt_cluster_id")).drop("joined_cluster_id")
+
+
 def summarise_held_out(pairs: pl.DataFrame) -> pl.Series:
     """One partition's clusters that some source keeps out of training.
 
@@ -49,9 +75,10 @@ def summarise_held_out(pairs: pl.DataFrame) -> pl.Series:
     return pairs.filter(held_out.fill_null(False)).get_column("prompt_cluster_id").unique().sort()
 
 
-def reduce_held_out(summaries: list[pl.Series]) -> pl.Series:
-    """The held-out clusters of all partitions, distinct and sorted."""
-    return pl.concat([pl.Series("prompt_cluster_id", [], pl.String), *summaries]).unique().sort()
+def reduce_held_out(summaries: list[pl.Series], joined: pl.DataFrame) -> pl.Series:
+    """The held-out clusters of all partitions, joined as in `join_clusters`, distinct and sorted."""
+    every = pl.concat([pl.Series("prompt_cluster_id", [], pl.String), *summaries])
+    return join_clusters(every.to_frame(), joined).get_column("prompt_cluster_id").unique().sort()
 
 
 def assign_split(pairs: pl.DataFrame, config: PublishConfig, held_out: pl.Series) -> pl.DataFrame:
@@ -60,7 +87,7 @@ def assign_split(pairs: pl.DataFrame, config: PublishConfig, held_out: pl.Series
     A cluster's place depends on its id alone: the id's first 8 bytes, as a fraction of 2**64, against `validation_share`.
 
     Args:
-        pairs: rows with `prompt_cluster_id` (from `add_cluster`).
+        pairs: rows with `prompt_cluster_id` (from `join_clusters`).
         config: the share of clusters to hold out, 0 to 1.
         held_out: what `reduce_held_out` returned for the whole dataset.
     """

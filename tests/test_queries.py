@@ -19,7 +19,18 @@ from pipeline.queries import (
     sql_files,
 )
 from pipeline.stories import explain
-from tests.versions import COUNTS, FILE, INPUTS, fated, publish, said, sample, sample_with_ratings, write
+from tests.versions import (
+    COUNTS,
+    FILE,
+    INPUTS,
+    fated,
+    publish,
+    said,
+    sample,
+    sample_with_merges,
+    sample_with_ratings,
+    write,
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +67,7 @@ VIEW_FACTS: dict[str, list[tuple[Any, ...]]] = {
         ("ann-j4", "human", 1, 1.0, None, 0, None),
     ],
     "duplicates": [("arena", "arena", 1)],
+    "near_duplicates": [],
 }
 
 
@@ -66,7 +78,7 @@ def test_a_view_asked_by_its_bare_name_answers_its_question(catalogue: Catalogue
 
 def test_flags_and_quantiles_cover_published_and_dropped_pairs(catalogue: Catalogue) -> None:
     flags = {r["flag"]: (r["published_count"], r["dropped_count"]) for r in catalogue.query("flags;").to_pylist()}
-    assert len(flags) == 25
+    assert len(flags) == 27
     assert {name: n for name, n in flags.items() if n != (0, 0)} == {"conflict": (1, 0), "chosen_injected": (1, 0)}
     quantiles = {r["signal"]: (r["pair_count"], r["lowest"], r["highest"]) for r in catalogue.query("signal_quantiles").to_pylist()}
     assert quantiles["cosine_chosen_rejected"] == (1, 0.25, 0.25)
@@ -213,6 +225,33 @@ def test_the_checks_pass_where_pairs_are_derived_from_ratings(tmp_path: Path) ->
     assert run_checks(str(tmp_path / "v000001"), [{**INPUTS[0], "records": 9, "ratings": 5}], COUNTS) == []
 
 
+def test_the_checks_pass_where_near_duplicates_were_merged(tmp_path: Path) -> None:
+    write(str(tmp_path), sample_with_merges())
+    assert run_checks(str(tmp_path / "v000001"), [{**INPUTS[0], "rows_counted": 9, "rows": 9, "records": 9}], COUNTS) == []
+
+
+def test_merged_pairs_are_shown_with_what_counts_their_votes(tmp_path: Path) -> None:
+    publish(str(tmp_path), sample_with_merges())
+    catalogue = open_version(str(tmp_path))
+
+    assert [tuple(row.values()) for row in catalogue.query("near_duplicates").to_pylist()] == [
+        ("p5", "p2", True, "cosine", 0.97, 0.95, 2, ["arena"]),
+        ("p6", "p3", False, "cosine", 0.97, 0.95, 1, ["arena"]),
+    ]
+    flags = {row["flag"]: (row["published_count"], row["dropped_count"]) for row in catalogue.query("flags").to_pylist()}
+    assert (flags["near_duplicates"], flags["near_duplicate_conflict"]) == ((1, 1), (0, 0))
+
+
+def test_a_merged_vote_is_compared_with_the_label_of_the_pair_that_counts_it(tmp_path: Path) -> None:
+    rows = sample_with_merges()
+    rows["judgements"][-2]["outcome"] = "a"
+    publish(str(tmp_path), rows)
+
+    shares = {row["annotator_id"]: row["agreeing_share"] for row in open_version(str(tmp_path)).query("annotators").to_pylist()}
+
+    assert (shares["ann-j3"], shares["ann-j5"], shares["ann-j6"], shares["ann-j7"]) == (1.0, 1.0, 0.0, None)
+
+
 def changed(part: str, index: int, *, of: Any = sample, **given: Any) -> dict[str, list[dict[str, Any]]]:
     rows = of()
     rows[part][index] = {**rows[part][index], **given}
@@ -263,6 +302,20 @@ BROKEN: list[tuple[str, dict[str, list[dict[str, Any]]]]] = [
     ("drops_are_explained", changed("ledger", 1, score=0.5)),
     ("drops_are_explained", changed("ledger", 1, threshold=None)),
     ("drops_are_explained", changed("dropped", 0, reason="")),
+    ("one_fate_per_record", changed("ledger", 6, of=sample_with_merges, record_id="j6")),
+    ("pair_ids_unique", changed("dropped", 1, of=sample_with_merges, pair_id="p2")),
+    ("votes_add_up", changed("validation", 0, of=sample_with_merges, n_votes=1, votes_chosen=1)),
+    ("votes_add_up", changed("dropped", 1, of=sample_with_merges, n_votes=0, votes_chosen=0)),
+    ("votes_add_up", changed("judgements", 5, of=sample_with_merges, merged_into=None)),
+    ("records_match_votes", changed("validation", 0, of=sample_with_merges, records=["j3"])),
+    ("records_match_votes", changed("dropped", 1, of=sample_with_merges, records=["j5"])),
+    ("records_match_votes", changed("ledger", 6, of=sample_with_merges, witness_pair_id="p1")),
+    ("records_match_votes", changed("ledger", 8, of=sample_with_merges, fate="merged", reason="near_duplicate")),
+    ("records_match_votes", changed("ledger", 6, of=sample_with_merges, fate="dropped")),
+    ("drops_are_explained", changed("ledger", 6, of=sample_with_merges, witness_pair_id=None)),
+    ("drops_are_explained", changed("ledger", 6, of=sample_with_merges, score=0.9)),
+    ("drops_are_explained", changed("ledger", 8, of=sample_with_merges, witness_pair_id=None)),
+    ("near_duplicates_have_witnesses", changed("dropped", 1, of=sample_with_merges, witness_pair_id=None)),
     ("probabilities_in_range", changed("train", 0, p_chosen=0.4)),
     ("probabilities_in_range", changed("train", 0, p_tie=float("nan"))),
     ("probabilities_in_range", changed("train", 0, weight=float("inf"))),
@@ -277,6 +330,36 @@ def test_each_check_finds_what_it_is_for(tmp_path: Path, check: str, rows: dict[
     assert check in found
     assert found[check].total == len(found[check].rows) >= 1
     assert str(found[check]).startswith(f"{check}: {found[check].total} row(s) break it; first: {{")
+
+
+def merged_wrongly(part: str, index: int, **given: Any) -> dict[str, list[dict[str, Any]]]:
+    return changed(part, index, of=sample_with_merges, **given)
+
+
+WRONG_MERGES: list[tuple[str, dict[str, list[dict[str, Any]]]]] = [
+    ("its witness is no pair", merged_wrongly("dropped", 1, witness_pair_id=None)),
+    ("its witness is no pair", merged_wrongly("dropped", 1, witness_pair_id="p9")),
+    ("its witness was merged too", merged_wrongly("dropped", 1, witness_pair_id="p6")),
+    ("merged below the threshold", merged_wrongly("dropped", 1, score=0.9)),
+    ("merged below the threshold", merged_wrongly("dropped", 1, threshold=None)),
+    ("its witness is about something else", merged_wrongly("dropped", 1, criterion="help")),
+    ("its witness is about something else", merged_wrongly("dropped", 1, context="c")),
+    ("its witness is about something else", merged_wrongly("dropped", 1, tools="[]")),
+    ("its witness has the opposite majority", merged_wrongly("judgements", 3, outcome="b")),
+    ("its votes name no answer there", merged_wrongly("judgements", 5, merged_a="rc")),
+    ("its votes count elsewhere", merged_wrongly("judgements", 5, merged_into="p1")),
+    ("its votes count elsewhere", merged_wrongly("judgements", 5, merged_into=None)),
+    ("its votes count elsewhere", merged_wrongly("judgements", 3, merged_into="p1")),
+    ("counts another number of merged pairs", merged_wrongly("validation", 0, near_duplicates=0)),
+    ("counts another number of merged pairs", merged_wrongly("train", 0, near_duplicates=1)),
+]
+
+
+@pytest.mark.parametrize(("problem", "rows"), WRONG_MERGES, ids=[f"{i}-{name}" for i, (name, _) in enumerate(WRONG_MERGES)])
+def test_a_wrong_merge_is_named(tmp_path: Path, problem: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+    write(str(tmp_path), rows)
+    found = {v.check: v for v in run_checks(str(tmp_path / "v000001"), INPUTS, COUNTS)}
+    assert problem in {row["problem"] for row in found["near_duplicates_have_witnesses"].rows}
 
 
 def test_every_check_is_seen_to_fail_above() -> None:

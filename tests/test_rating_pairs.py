@@ -251,7 +251,7 @@ def test_a_derived_judgement_says_what_its_ratings_say_and_has_its_own_id() -> N
     about = {"context": "c", "tools": "[]", "annotator": "w", "annotator_kind": "judge", "source_split": "train"}
     found = identify_derived(derive(rating("x", 1, model="m", **about), rating("y", 5, model="n", **about)).judgements)
 
-    (row,) = conform(found.select(JUDGEMENT.names), JUDGEMENT, "judgements").to_pylist()
+    (row,) = conform(found.with_columns(merged_into=None, merged_a=None).select(JUDGEMENT.names), JUDGEMENT, "judgements").to_pylist()
     better, worse = ("a", "b") if row["outcome"] == "a" else ("b", "a")
     assert {name: row[name] for name in about if name != "annotator"} == {k: v for k, v in about.items() if k != "annotator"}
     assert (row[f"model_{better}"], row[f"model_{worse}"]) == ("n", "m")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import LetterEncoder
+from tests.fakes import WordEncoder
 
 RAW = Path(__file__).resolve().parents[2] / "shared" / "data" / "raw"
 CONFIG = Path(__file__).parent / "real" / "shared.yaml"
@@ -42,7 +42,7 @@ def curated(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> A
     folder = tmp_path_factory.mktemp("real")
     text = CONFIG.read_text(encoding="utf-8").replace("../../../shared", str(RAW.parents[1])).replace("../../workspace", "workspace")
     (folder / "shared.yaml").write_text(text, encoding="utf-8")
-    letters = LetterEncoder()
+    letters = WordEncoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "encoder", lambda embed: letters)
         outcome = run_flow(str(folder / "shared.yaml"))

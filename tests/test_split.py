@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.config import PublishConfig
+from pipeline.dedup.clusters import prompt_clusters
 from pipeline.schemas import MESSAGES_PL
-from pipeline.split import add_cluster, assign_part, assign_split, reduce_held_out, summarise_held_out
+from pipeline.split import (
+    add_cluster,
+    assign_part,
+    assign_split,
+    join_clusters,
+    reduce_held_out,
+    summarise_held_out,
+    summarise_prompts,
+)
+
+ALONE = pl.DataFrame(schema={"prompt_cluster_id": pl.String, "joined_cluster_id": pl.String})
 
 
 def prompts(*texts: str | None, splits: list[list[str]] | None = None) -> pl.DataFrame:
@@ -39,7 +50,7 @@ def clusters(pairs: pl.DataFrame) -> list[str]:
 
 def split(pairs: pl.DataFrame, share: float = 0.05) -> list[str]:
     clustered = add_cluster(pairs)
-    held_out = reduce_held_out([summarise_held_out(clustered)])
+    held_out = reduce_held_out([summarise_held_out(clustered)], ALONE)
     return assign_split(clustered, PublishConfig(validation_share=share), held_out)["split"].to_list()
 
 
@@ -116,7 +127,7 @@ def test_the_first_eight_bytes_of_the_cluster_decide() -> None:
     half = "8000000000000000"
     pairs = pl.DataFrame({"prompt_cluster_id": [half + "0" * 16, "7" + "f" * 15 + "f" * 16, "0" * 32, "f" * 32]})
 
-    result = assign_split(pairs, PublishConfig(validation_share=0.5), reduce_held_out([]))
+    result = assign_split(pairs, PublishConfig(validation_share=0.5), reduce_held_out([], ALONE))
 
     assert result["split"].to_list() == ["train", "validation", "validation", "train"]
 
@@ -135,27 +146,61 @@ def test_a_larger_share_only_adds_to_validation() -> None:
     assert all(b == "validation" for a, b in zip(small, large, strict=True) if a == "validation")
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "A", "b ", "b", "c", None]), st.booleans(), st.integers(0, 2)), max_size=12))
-@settings(max_examples=40, deadline=None)
-def test_no_cluster_crosses_the_split_however_the_pairs_are_partitioned(rows: list[tuple[str | None, bool, int]]) -> None:
-    pairs = prompts(*[r[0] for r in rows], splits=[["test"] if r[1] else ["train"] for r in rows] or None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "A", "b ", "b", "c", "d", None]), st.booleans(), st.integers(0, 2)), max_size=12),
+    st.sets(st.sampled_from([("a", "b"), ("b", "c"), ("d", "A")])),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_cluster_crosses_the_split_however_the_pairs_are_partitioned(
+    rows: list[tuple[str | None, bool, int]], near: set[tuple[str, str]]
+) -> None:
+    texts = pl.Series("prompt_text", [r[0] and r[0].strip() for r in rows], pl.String)
+    pairs = prompts(*[r[0] for r in rows], splits=[["test"] if r[1] else ["train"] for r in rows] or None).with_columns(texts)
     place = pl.Series([r[2] for r in rows], dtype=pl.Int64)
-    parts = [add_cluster(pairs.filter(place == p)) for p in range(3)]
+    edges = pl.DataFrame(sorted(near), schema={"left": pl.String, "right": pl.String}, orient="row")
     config = PublishConfig(validation_share=0.3)
 
-    held_out = reduce_held_out([summarise_held_out(part) for part in parts])
-    in_parts = pl.concat([assign_split(part, config, held_out) for part in parts]).sort("pair_id")
+    def assigned(parts: list[pl.DataFrame]) -> pl.DataFrame:
+        clustered = [add_cluster(part) for part in parts]
+        joined = prompt_clusters(pl.concat([summarise_prompts(part) for part in clustered]), edges)
+        held_out = reduce_held_out([summarise_held_out(part) for part in clustered], joined)
+        return pl.concat([assign_split(join_clusters(part, joined), config, held_out) for part in clustered]).sort("pair_id")
 
-    whole = add_cluster(pairs)
-    assert_frame_equal(in_parts, assign_split(whole, config, reduce_held_out([summarise_held_out(whole)])).sort("pair_id"))
+    in_parts = assigned([pairs.filter(place == p) for p in range(3)])
+
+    assert_frame_equal(in_parts, assigned([pairs]))
     assert in_parts.group_by("prompt_cluster_id").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height == 0
+    splits = in_parts.group_by("prompt_text").agg(pl.col("split").unique(), held_out=pl.col("source_splits").list.contains("test").any())
+    said = {text: (tuple(split), held_out) for text, split, held_out in splits.drop_nulls().iter_rows()}
+    assert all(said[one][0] == said[other][0] for one, other in near if {one, other} <= set(said))
+    assert all(split == ("validation",) for split, held_out in said.values() if held_out)
+
+
+def test_prompts_without_a_near_duplicate_keep_their_cluster() -> None:
+    pairs = add_cluster(prompts("a", "b", None)).with_columns(prompt_text=pl.Series(["a", "b", None]))
+    summary = summarise_prompts(pl.concat([pairs, pairs]))
+
+    assert_frame_equal(join_clusters(pairs, ALONE), pairs)
+    assert sorted(summary["prompt_text"]) == ["a", "b"]
+    assert join_clusters(pairs, pairs.select("prompt_cluster_id", joined_cluster_id=pl.lit("x")).head(1))[
+        "prompt_cluster_id"
+    ].to_list() == [
+        "x",
+        *pairs["prompt_cluster_id"].to_list()[1:],
+    ]
+
+
+def test_what_is_near_a_held_out_prompt_is_held_out() -> None:
+    joined = pl.DataFrame({"prompt_cluster_id": ["a", "b"], "joined_cluster_id": ["x", "x"]})
+
+    assert reduce_held_out([pl.Series("prompt_cluster_id", ["a", "c"])], joined).to_list() == ["c", "x"]
 
 
 def test_held_out_clusters_are_distinct_and_sorted() -> None:
     parts = [pl.Series("prompt_cluster_id", ["b", "a"]), pl.Series("prompt_cluster_id", ["b"])]
 
-    assert reduce_held_out(parts).to_list() == ["a", "b"]
-    assert reduce_held_out([]).to_list() == []
+    assert reduce_held_out(parts, ALONE).to_list() == ["a", "b"]
+    assert reduce_held_out([], ALONE).to_list() == []
 
 
 PAIRS = pl.Schema({"prompt": MESSAGES_PL, "chosen": MESSAGES_PL, "rejected": MESSAGES_PL, "tools": pl.String(), "split": pl.String()})

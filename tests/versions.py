@@ -107,6 +107,37 @@ def sample_with_ratings() -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
+def sample_with_merges() -> dict[str, list[dict[str, Any]]]:
+    """The sample and two pairs merged as near duplicates: p5 (two votes, one with its answers exchanged) into p2, p6 (a tie) into p3."""
+    rows = sample()
+    near = {"prompt": said("user", "Hi there?"), "prompt_id": "near", "response_a": said("assistant", "Hello!!"), "response_a_id": "rc"}
+    near |= {"response_b": said("assistant", "No!"), "response_b_id": "rd"}
+    away = {f"response_{side}{part}": near[f"response_{other}{part}"] for side, other in ("ab", "ba") for part in ("", "_id")}
+    rows["judgements"] += [
+        {**judged("j5", "p5", 6, "a", merged_into="p2", merged_a="ra", shown_first="b", model_a="m"), **near},
+        {**judged("j6", "p5", 7, "b", merged_into="p2", merged_a="rb"), **near, **away},
+        {**judged("j7", "p6", 8, "tie", merged_into="p3", merged_a="ra"), **near},
+    ]
+    rows["validation"] = [paired("validation", "p2", ["j3", "j5", "j6"], (3, 0, 0), near_duplicates=1, chosen_injected=True, agreement=1.0)]
+    why = {"stage": "deduplicate", "reason": "near_duplicate", "score": 0.97, "threshold": 0.95, "detail": "cosine"}
+    answers = {"chosen_id": "rc", "rejected_id": "rd"}
+    tie = {"split": "train", "tie": True, "stage": "rules", "reason": "tie", "detail": "p_tie 0.5"}
+    rows["dropped"] = [
+        paired("dropped", "p3", ["j4", "j7"], (0, 0, 2), near_duplicates=1, **tie),
+        {**paired("dropped", "p5", ["j5", "j6"], (2, 0, 0), split="validation", **why, witness_pair_id="p2"), **answers},
+        {**paired("dropped", "p6", ["j7"], (0, 0, 1), split="train", **why, witness_pair_id="p3"), **answers},
+    ]
+    merged = {**why, "pair_id": "p5", "witness_pair_id": "p2"}
+    merged.pop("reason")
+    after = "merged into p3, which was dropped: p_tie 0.5"
+    rows["ledger"] += [
+        fated("j5", 6, "merged", "near_duplicate", **merged),
+        fated("j6", 7, "merged", "near_duplicate", **merged),
+        fated("j7", 8, "dropped", "tie", stage="rules", detail=after, pair_id="p6", witness_pair_id="p3"),
+    ]
+    return rows
+
+
 INPUTS = [
     {
         "source": "arena", "source_uri": FILE, "layout": "ab", "bytes": 99, "sha256": "0" * 64,

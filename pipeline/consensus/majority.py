@@ -4,7 +4,7 @@ import polars as pl
 
 from pipeline.config import ConsensusConfig
 
-_SIDED = ("{}", "{}_id", "{}_models", "votes_{}", "strength_{}")  # column names that exist once for each side
+_SIDED = ("{}", "{}_id", "{}_text", "{}_models", "votes_{}", "strength_{}")  # column names that exist once for each side
 
 
 def majority(tally: pl.DataFrame, config: ConsensusConfig) -> pl.DataFrame:
@@ -15,8 +15,8 @@ def majority(tally: pl.DataFrame, config: ConsensusConfig) -> pl.DataFrame:
     response id. Comparisons are made on the integer counts, which order as the posteriors do, without rounding.
 
     Args:
-        tally: one row a pair, its sides named `low` and `high`: `low`, `low_id`, `low_models`, `votes_low`,
-            `strength_low` (sum over the side's votes, each 0 to 1) and the same for `high`, with `votes_tie`.
+        tally: one row a pair, its sides named `low` and `high`: `low`, `low_id`, `low_text`, `low_models`,
+            `votes_low`, `strength_low` (sum over the side's votes, each 0 to 1) and the same for `high`, with `votes_tie`.
         config: the prior, in votes.
 
     Returns:

@@ -1,10 +1,12 @@
 """A published version as a source: the votes of its published pairs, with the ids that they have.
 
 Curating it again merges and drops nothing (design: fixpoint): copies and dropped pairs stay behind, names stay as they
-were published, and the same votes give the same posteriors.
+were published, and the same votes give the same posteriors. Votes on near duplicates that were merged into a published pair come
+as votes on that pair's prompt and answers.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import fsspec
@@ -18,6 +20,7 @@ from fsspec.core import url_to_fs
 from pipeline.schemas import JUDGEMENT, PAIR
 
 BATCH_ROWS = 20_000
+_TEXTS = ("prompt_id", "prompt", "tools", "chosen_id", "chosen", "rejected_id", "rejected")  # of a pair that others were merged into
 
 
 def read_votes(place: str, version_folder: str, source: str, name: str, limit: int | None = None) -> Iterator[pl.DataFrame]:
@@ -33,19 +36,25 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
     Yields:
         Rows as `pipeline.identity.identify` gives them; `base_id` is the judgement's id, which no second vote shares. A vote
         that was derived from ratings is a vote like any other. `source_split` is the split that the version gave the pair: it
-        may be held out for what its votes do not say, such as a test split of a dropped pair with its prompt.
+        may be held out for what its votes do not say, such as a test split of a dropped pair with its prompt. `moved_from`: the
+        pair that the vote was given on where it was merged into another, whose prompt, answers and `pair_id` the row then has
+        (side a stays side a); null for others. `moved_a_id`: what its response_a_id was there.
     """
-    published = _published_pairs(version_folder)
+    published = _published_pairs(version_folder, ["pair_id", "split"])
     pairs = published.column("pair_id").combine_chunks()
     split = pl.DataFrame(published).rename({"split": "source_split"})
     left = limit
     position = 0
     with fsspec.open(place, "rb") as file:
-        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=JUDGEMENT.names):
-            table = pa.table(batch).append_column("_row", pa.array(range(position, position + batch.num_rows), pa.int64()))
+        parquet = pq.ParquetFile(file)
+        stand = _merged_into(parquet, version_folder, pairs)
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=JUDGEMENT.names):
+            table = _with_merges(pa.table(batch)).append_column("_row", pa.array(range(position, position + batch.num_rows), pa.int64()))
             position += batch.num_rows
-            table = table.filter(pc.and_(pc.is_in(table.column("pair_id"), value_set=pairs), pc.invert(table.column("is_copy"))))
-            rows = pl.DataFrame(pl.from_arrow(table)).drop("source_split").join(split, on="pair_id", how="left", maintain_order="left")
+            counted = pc.coalesce(table.column("merged_into"), table.column("pair_id"))
+            table = table.filter(pc.and_(pc.is_in(counted, value_set=pairs), pc.invert(table.column("is_copy"))))
+            rows = _moved(pl.DataFrame(pl.from_arrow(table)), stand)
+            rows = rows.drop("source_split").join(split, on="pair_id", how="left", maintain_order="left")
             rows = rows if left is None else rows.head(left)
             if rows.height:
                 yield rows.with_columns(
@@ -57,24 +66,71 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
                     return
 
 
+def moved_votes(votes: pl.DataFrame) -> pl.DataFrame:
+    """Which votes come in another pair than the one they were given on, so that the same votes from elsewhere are known as copies.
+
+    Args:
+        votes: rows of `read_votes`.
+
+    Returns:
+        judgement_id, merged_into, response_a_id (as it was), and merged_a, merged_b: the answers for which its sides stand now.
+    """
+    return votes.filter(pl.col("moved_from").is_not_null()).select(
+        judgement_id="base_id", merged_into="pair_id", response_a_id="moved_a_id", merged_a="response_a_id", merged_b="response_b_id"
+    )
+
+
 def count_votes(place: str, version_folder: str) -> int:
     """The same rows, counted by DuckDB."""
     fs, path = url_to_fs(place)
     con = duckdb.connect()
     try:
-        con.register("judgements", ds.dataset(path, filesystem=fs, format="parquet"))
-        con.register("pairs", _published_pairs(version_folder))
-        counted = con.execute("select count(*) from judgements where not is_copy and pair_id in (select pair_id from pairs)").fetchone()
+        con.register("judgements", ds.dataset(path, schema=JUDGEMENT, filesystem=fs, format="parquet"))
+        con.register("pairs", _published_pairs(version_folder, ["pair_id"]))
+        counted = con.execute(
+            "select count(*) from judgements where not is_copy and coalesce(merged_into, pair_id) in (select pair_id from pairs)"
+        ).fetchone()
         return int(counted[0]) if counted else 0
     finally:
         con.close()
 
 
-def _published_pairs(version_folder: str) -> pa.Table:
-    """The pairs of data/ (pair_id, split), which has no file at all when nothing was published."""
+def _published_pairs(version_folder: str, columns: list[str], wanted: "pa.ChunkedArray[Any] | None" = None) -> pa.Table:
+    """Columns of the pairs of data/ (of those wanted), which has no file at all when nothing was published."""
     fs, path = url_to_fs(f"{version_folder}/data")
-    schema = pa.schema([PAIR.field("pair_id"), PAIR.field("split")])
     if not fs.exists(path):
-        return schema.empty_table()
-    pairs: pa.Table = ds.dataset(path, filesystem=fs, format="parquet").to_table(columns=schema.names)
+        return pa.schema([PAIR.field(name) for name in columns]).empty_table()
+    only = None if wanted is None else pc.field("pair_id").isin(wanted)
+    pairs: pa.Table = ds.dataset(path, filesystem=fs, format="parquet").to_table(columns=columns, filter=only)
     return pairs
+
+
+def _with_merges(judgements: pa.Table) -> pa.Table:
+    """A version from before near duplicates were merged has no columns that speak of it."""
+    for name in ("merged_into", "merged_a"):
+        if name not in judgements.column_names:
+            judgements = judgements.append_column(JUDGEMENT.field(name), pa.nulls(judgements.num_rows, pa.string()))
+    return judgements
+
+
+def _merged_into(judgements: pq.ParquetFile, version_folder: str, published: "pa.Array[Any]") -> pl.DataFrame:
+    """Prompt and answers of the published pairs into which pairs of a file's votes were merged; `pair_id` is named merged_into."""
+    column = _with_merges(judgements.read(["merged_into"])).column("merged_into")
+    into = column.filter(pc.is_in(column, value_set=published)).unique()
+    return pl.DataFrame(_published_pairs(version_folder, ["pair_id", *_TEXTS], into)).rename({"pair_id": "merged_into"})
+
+
+def _moved(votes: pl.DataFrame, stand: pl.DataFrame) -> pl.DataFrame:
+    """Votes on merged pairs, said of the pair that counts them; the sides keep their places, so verdicts do too."""
+    told = stand.rename({name: f"_{name}" for name in _TEXTS})
+    joined = votes.join(told, on="merged_into", how="left", maintain_order="left")
+    moved, a_is_chosen = pl.col("merged_into").is_not_null(), pl.col("merged_a") == pl.col("_chosen_id")
+    now: dict[str, pl.Expr] = {name: pl.col(f"_{name}") for name in ("prompt_id", "prompt", "tools")} | {"pair_id": pl.col("merged_into")}
+    for side, is_chosen in (("a", a_is_chosen), ("b", ~a_is_chosen)):
+        now[f"response_{side}"] = pl.when(is_chosen).then("_chosen").otherwise("_rejected")
+        now[f"response_{side}_id"] = pl.when(is_chosen).then("_chosen_id").otherwise("_rejected_id")
+    return joined.with_columns(
+        *(pl.when(moved).then(value).otherwise(name).alias(name) for name, value in now.items()),
+        moved_from=pl.when(moved).then("pair_id"),
+        moved_a_id=pl.when(moved).then("response_a_id"),
+    ).drop("merged_into", "merged_a", *(f"_{name}" for name in _TEXTS))

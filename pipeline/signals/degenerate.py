@@ -1,13 +1,13 @@
-"""Answers that no judge should be able to like: empty, contentless, injected, repeated, repetitive, copied, cut, leaked.
+"""Answers that no judge should be able to like: empty, contentless, injected, repetitive, copied, cut, leaked.
 
 Every check is mechanical; none needs a model. They flag and never drop: rules decide.
 """
 
 import polars as pl
 
-from pipeline.signals import SIDES, WORD, is_blank, text_of
+from pipeline.signals import SIDES
+from pipeline.texts import WORD, is_blank, text_of
 
-MIN_REPEATED_PROMPTS = 3
 MIN_TRIGRAMS, MAX_REPETITIVE_UNIQUENESS = 50, 0.3
 MIN_COPIED_PROMPT_WORDS, MIN_COPIED_SHARE = 8, 0.8
 MIN_CONTENT_WORDS = 3
@@ -78,7 +78,7 @@ _ROLE_MARKER = (
 
 
 def add_degenerate(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Add every flag and share of degenerate answers that looks at one pair alone; `add_repeats` adds the rest.
+    """Add every flag and share of degenerate answers that looks at one pair alone; `pipeline.signals.repeats` adds the rest.
 
     Columns, each for `chosen` and `rejected` (methods: master keys, null and injected responses, mechanical degeneracy):
     `*_empty` (no visible character, no tool call), `*_degenerate`, `*_injected`, `*_trigram_uniqueness` (0 to 1),
@@ -163,51 +163,3 @@ def _trigram_signals(work: pl.DataFrame, side: str) -> pl.DataFrame:
             (pl.col("share") >= MIN_COPIED_SHARE).fill_null(False).alias(f"{side}_copies_prompt"),
         )
     )
-
-
-def summarise_repeats(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Count, for one partition, the prompts to which each source's answers were given.
-
-    Args:
-        pairs: PAIR rows. A prompt must lie in one partition whole.
-
-    Returns:
-        (source, response_id, prompts: int64), sorted. Empty answers are left out: they repeat without meaning anything.
-    """
-    answers = [
-        pairs.filter(~(is_blank(text_of(side)) & (_tool_calls(side) == ""))).select(
-            "prompt_id", source=pl.col("sources"), response_id=pl.col(f"{side}_id")
-        )
-        for side in SIDES
-    ]
-    given = pl.concat(answers).explode("source", empty_as_null=False).unique()
-    return given.group_by("source", "response_id").agg(prompts=pl.len().cast(pl.Int64)).sort("source", "response_id")
-
-
-def reduce_repeats(summaries: list[pl.DataFrame]) -> pl.DataFrame:
-    """Add the partitions' counts up; only answers given to at least 3 prompts of one source stay. No partitions give an empty table."""
-    empty = pl.DataFrame(schema={"source": pl.String, "response_id": pl.String, "prompts": pl.Int64})
-    total = pl.concat([empty, *summaries]).group_by("source", "response_id").agg(pl.col("prompts").sum())
-    return total.filter(pl.col("prompts") >= MIN_REPEATED_PROMPTS).sort("source", "response_id")
-
-
-def add_repeats(pairs: pl.DataFrame, repeats: pl.DataFrame) -> pl.DataFrame:
-    """Add `chosen_repeated_prompts` and `rejected_repeated_prompts` (prompts; the largest of the pair's sources, 0 below 3).
-
-    Source: Cheating Automatic LLM Benchmarks (2024), where one constant answer beat most models.
-
-    Args:
-        pairs: PAIR rows, of any order.
-        repeats: what `reduce_repeats` returned for the whole dataset.
-    """
-    numbered = pairs.with_row_index("_row")
-    for side in SIDES:
-        found = (
-            numbered.select("_row", source=pl.col("sources"), response_id=pl.col(f"{side}_id"))
-            .explode("source", empty_as_null=False)
-            .join(repeats, on=["source", "response_id"])
-            .group_by("_row")
-            .agg(pl.col("prompts").max().alias(f"{side}_repeated_prompts"))
-        )
-        numbered = numbered.join(found, on="_row", how="left", maintain_order="left")
-    return numbered.drop("_row").with_columns(pl.col(f"{side}_repeated_prompts").fill_null(0) for side in SIDES)

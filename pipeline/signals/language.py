@@ -6,7 +6,8 @@ import re
 import polars as pl
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from pipeline.signals import SIDES, text_of
+from pipeline.signals import SIDES
+from pipeline.texts import text_of
 
 MAX_CHARS = 300  # read of a text; on 3,400 real texts a longer look is right no more often (99.3 % of those told)
 MIN_LETTERS, MIN_UNSPACED = 8, 4  # fewer letters (or signs of a script that writes a word in one or two) are too few to tell

@@ -3,14 +3,15 @@
 import polars as pl
 
 from pipeline.errors import SchemaError
-from pipeline.signals import SIDES, text_of
+from pipeline.signals import SIDES
+from pipeline.texts import text_of
 
 
 def add_lengths(pairs: pl.DataFrame, tokens: pl.DataFrame) -> pl.DataFrame:
     """Add `*_chars`, `*_tokens`, `*_gap` (chosen - rejected) and `*_ratio` (shorter / longer, 1 when both are empty).
 
     Args:
-        pairs: PAIR rows, of any order.
+        pairs: PAIR rows, of any order, with `chosen_text` and `rejected_text` (text ids; null: the answer is blank and has 0 tokens).
         tokens: (text_id, tokens): length of each answer in tokens of the embedding model, before any cut. One row a text.
 
     Raises:
@@ -20,14 +21,15 @@ def add_lengths(pairs: pl.DataFrame, tokens: pl.DataFrame) -> pl.DataFrame:
         raise SchemaError("signals, lengths: a text_id has more than one token count; expected one row a text.")
     counted = pairs
     for side in SIDES:
-        counts = tokens.select(pl.col("text_id").alias(f"{side}_id"), pl.col("tokens").cast(pl.Int64).alias(f"{side}_tokens"))
-        counted = counted.join(counts, on=f"{side}_id", how="left", maintain_order="left")
-        missing = counted.filter(pl.col(f"{side}_tokens").is_null()).get_column(f"{side}_id")
+        counts = tokens.select(pl.col("text_id").alias(f"{side}_text"), pl.col("tokens").cast(pl.Int64).alias(f"{side}_tokens"))
+        counted = counted.join(counts, on=f"{side}_text", how="left", maintain_order="left")
+        missing = counted.filter(pl.col(f"{side}_tokens").is_null()).get_column(f"{side}_text").drop_nulls()
         if len(missing):
             raise SchemaError(
                 f"signals, lengths: {len(missing)} {side} answers have no token count, the first is {missing.sort()[0]}; "
-                "expected every chosen_id and rejected_id in `tokens`. Count tokens for all texts of the pairs first."
+                "expected every chosen_text and rejected_text in `tokens`. Count tokens for all texts of the pairs first."
             )
+        counted = counted.with_columns(pl.col(f"{side}_tokens").fill_null(0))
     return counted.with_columns(text_of(side).str.len_chars().cast(pl.Int64).alias(f"{side}_chars") for side in SIDES).with_columns(
         column for unit in ("chars", "tokens") for column in _gap_and_ratio(unit)
     )

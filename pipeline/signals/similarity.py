@@ -5,10 +5,9 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.errors import SchemaError
-from pipeline.signals import is_blank, text_of
 from pipeline.similarity import cosine_rows
 
-_ID = {"prompt": "prompt_id", "chosen": "chosen_id", "rejected": "rejected_id"}
+_TEXTS = ("prompt", "chosen", "rejected")
 _COSINES = (("chosen", "rejected"), ("prompt", "chosen"), ("prompt", "rejected"))
 
 
@@ -16,8 +15,8 @@ def add_cosines(pairs: pl.DataFrame, index: pl.DataFrame, vectors: npt.NDArray[n
     """Add `cosine_chosen_rejected`, `cosine_prompt_chosen` and `cosine_prompt_rejected` (-1 to 1).
 
     Args:
-        pairs: PAIR rows, of any order.
-        index: (text_id, index): which row of `vectors` holds a text; text_id is a prompt_id or a response id. One row a text.
+        pairs: PAIR rows, of any order, with `prompt_text`, `chosen_text` and `rejected_text` (text ids; null: the text is blank).
+        index: (text_id, index): which row of `vectors` holds a text. One row a text.
         vectors: embeddings, shape (M, D), fp16.
 
     Returns:
@@ -28,15 +27,15 @@ def add_cosines(pairs: pl.DataFrame, index: pl.DataFrame, vectors: npt.NDArray[n
     """
     if index.get_column("text_id").is_duplicated().any():
         raise SchemaError("signals, similarity: a text_id has more than one vector; expected one row a text.")
-    rows = {name: _rows_of(pairs, name, index, len(vectors)) for name in _ID}
+    rows = {name: _rows_of(pairs, name, index, len(vectors)) for name in _TEXTS}
     return pairs.with_columns(_cosine(rows[left], rows[right], vectors).alias(f"cosine_{left}_{right}") for left, right in _COSINES)
 
 
 def _rows_of(pairs: pl.DataFrame, name: str, index: pl.DataFrame, vectors: int) -> pl.Series:
     """Row of each pair's text in the vectors; null where the text is blank."""
-    texts = pairs.select(text_id=pl.col(_ID[name]), blank=is_blank(text_of(name)))
+    texts = pairs.select(text_id=f"{name}_text")
     found = texts.join(index.select("text_id", "index"), on="text_id", how="left", maintain_order="left")
-    lost = found.filter(~pl.col("blank") & pl.col("index").is_null()).get_column("text_id")
+    lost = found.filter(pl.col("text_id").is_not_null() & pl.col("index").is_null()).get_column("text_id")
     if len(lost):
         raise SchemaError(
             f"signals, similarity: {len(lost)} {name} texts have no vector, the first is {lost.sort()[0]}; expected one for every "
@@ -48,7 +47,7 @@ def _rows_of(pairs: pl.DataFrame, name: str, index: pl.DataFrame, vectors: int) 
             f"signals, similarity: text {beyond.get_column('text_id').sort()[0]} points past the last of {vectors} vectors; "
             "`index` and `vectors` do not belong together."
         )
-    return found.select(pl.when(~pl.col("blank")).then(pl.col("index").cast(pl.Int64))).to_series()
+    return found.get_column("index").cast(pl.Int64)
 
 
 def _cosine(left: pl.Series, right: pl.Series, vectors: npt.NDArray[np.float16]) -> pl.Series:

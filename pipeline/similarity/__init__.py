@@ -1,5 +1,7 @@
-"""KERNEL: unit vectors -> cosines. torch and numpy, nothing else, so that it runs alone on a GPU box."""
+"""KERNEL: unit vectors -> cosines and index pairs. torch and numpy; numba and triton where there are any, loaded when first used."""
 
+from pipeline.similarity.bound import Hits
+from pipeline.similarity.join import cross_join, nearest, self_join
 from pipeline.similarity.rowwise import cosine_rows, renormalise, round_vectors
 
-__all__ = ["cosine_rows", "renormalise", "round_vectors"]
+__all__ = ["Hits", "cosine_rows", "cross_join", "nearest", "renormalise", "round_vectors", "self_join"]

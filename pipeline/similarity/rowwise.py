@@ -1,7 +1,7 @@
 """Unit vectors in fp16, and the cosine of row i of one table with row i of another.
 
-A vector is rounded to fp16 the moment it is computed. Those fp16 values, brought back to unit length in fp32, *are* the
-vector: every cosine is exact with respect to them.
+A vector is rounded to fp16 the moment it is computed. Those fp16 values *are* the vector: every cosine is exact with respect to
+them. Their products are multiples of 2^-48, so sums in float64 lose nothing in whatever order they are taken.
 """
 
 import numpy as np
@@ -10,11 +10,12 @@ import numpy.typing as npt
 _BLOCK_ROWS = 8192  # bounds the float64 copies to about 25 MB a block at 384 dimensions
 
 
-def round_vectors(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+def round_vectors(vectors: npt.NDArray[np.float32] | npt.NDArray[np.float64], name: str = "vectors") -> npt.NDArray[np.float16]:
     """Scale rows to unit length in fp32 and round them to fp16.
 
     Args:
-        vectors: float32 (N, D), any length but zero.
+        vectors: float32 or float64 (N, D), any length but zero.
+        name: what errors call them.
 
     Returns:
         float16 (N, D), rows of unit length to about 3e-4.
@@ -22,11 +23,11 @@ def round_vectors(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     Raises:
         ValueError: a row is zero or not finite; says which.
     """
-    return _unit_rows(vectors, "vectors").astype(np.float16)
+    return _unit_rows(vectors, name).astype(np.float16)
 
 
 def renormalise(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-    """The vectors that stored fp16 values stand for.
+    """Stored fp16 values brought back to unit length.
 
     Args:
         vectors: float16 (N, D).
@@ -49,7 +50,7 @@ def cosine_rows(
     give exactly 1.
 
     Args:
-        left: (N, D). float16 is renormalised first; float32 is taken as renormalised already.
+        left: (N, D), of about unit length; other lengths lose exactness, not correctness.
         right: (N, D), likewise.
 
     Returns:
@@ -63,34 +64,28 @@ def cosine_rows(
     cosines = np.empty(left.shape[0], dtype=np.float64)
     for start in range(0, left.shape[0], _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
-        a, b = _vectors(left[block], "left", start), _vectors(right[block], "right", start)
-        cosines[block] = _dots(a, b) / np.sqrt(_dots(a, a) * _dots(b, b))
+        a, b = left[block].astype(np.float64), right[block].astype(np.float64)
+        cosines[block] = _dots(a, b) / np.sqrt(_squares(a, "left", start) * _squares(b, "right", start))
     return np.clip(cosines, -1.0, 1.0)
 
 
-def _vectors(rows: npt.NDArray[np.float16] | npt.NDArray[np.float32], side: str, first_row: int) -> npt.NDArray[np.float64]:
-    if rows.dtype == np.float16:
-        return _unit_rows(rows, side, first_row).astype(np.float64)
-    exact = rows.astype(np.float64)
-    _lengths(exact, side, first_row)
-    return exact
-
-
-def _unit_rows(rows: npt.NDArray[np.float16] | npt.NDArray[np.float32], name: str, first_row: int = 0) -> npt.NDArray[np.float32]:
-    lengths = _lengths(rows.astype(np.float64), name, first_row)
-    unit: npt.NDArray[np.float32] = rows.astype(np.float32) / lengths.astype(np.float32)[:, np.newaxis]
+def _unit_rows(rows: npt.NDArray[np.float16] | npt.NDArray[np.float32] | npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float32]:
+    lengths = np.sqrt(_squares(rows.astype(np.float64), name))[:, np.newaxis]
+    if rows.dtype == np.float64:  # whose range fp32 does not have
+        return (rows / lengths).astype(np.float32)
+    unit: npt.NDArray[np.float32] = np.divide(rows.astype(np.float32), lengths.astype(np.float32))
     return unit
 
 
-def _lengths(rows: npt.NDArray[np.float64], name: str, first_row: int) -> npt.NDArray[np.float64]:
+def _squares(rows: npt.NDArray[np.float64], name: str, first_row: int = 0) -> npt.NDArray[np.float64]:
     if rows.ndim != 2:
         raise ValueError(f"{name}: shape {rows.shape}; expected (rows, dimensions)")
-    lengths: npt.NDArray[np.float64] = np.sqrt(_dots(rows, rows))
-    wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    squares = _dots(rows, rows)
+    wrong = np.flatnonzero(~(np.isfinite(squares) & (squares > 0)))
     if wrong.size:
-        what = "a zero vector" if lengths[wrong[0]] == 0 else "not finite"
+        what = "a zero vector" if squares[wrong[0]] == 0 else "not finite"
         raise ValueError(f"{name}: row {first_row + int(wrong[0])} is {what}, so it has no direction ({wrong.size} such rows)")
-    return lengths
+    return squares
 
 
 def _dots(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

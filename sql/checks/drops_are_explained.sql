@@ -1,11 +1,16 @@
 -- Each row returned is one record or pair that left without an explanation: every drop and merge has a reason, and a
 -- merge has a witness that passes the threshold itself (a copy of a rating that fed no pair has none). A record that fed no
--- pair says why.
+-- pair says why, and one whose pair was merged into a dropped pair names that one.
 -- Reads: ledger (LEDGER), dropped (DROPPED).
 with originals_without_pair as (
     select distinct record_id
     from ledger
     where fate = 'dropped' and pair_id is null
+),
+merged_pairs as (
+    select pair_id
+    from dropped
+    where stage = 'deduplicate' and reason = 'near_duplicate'
 ),
 unexplained_records as (
     select
@@ -20,6 +25,8 @@ unexplained_records as (
             when fate = 'dropped' and pair_id is not null and pair_id not in (select pair_id from dropped)
                 then 'its pair is not in dropped'
             when fate = 'dropped' and pair_id is null and detail is null then 'in no pair without a detail'
+            when fate = 'dropped' and witness_pair_id is null and pair_id in (select pair_id from merged_pairs)
+                then 'dropped with a pair that it does not name'
         end as problem
     from ledger
     where fate in ('merged', 'dropped')

@@ -2,7 +2,8 @@
 -- Reads: pairs (PAIR), dropped (DROPPED). Writes: flag, published_count, dropped_count.
 with judged as (
     select
-        true as is_published, conflict, identical_answers, chosen_empty, rejected_empty, chosen_degenerate, rejected_degenerate,
+        true as is_published, conflict, near_duplicate_conflict, near_duplicates, identical_answers, chosen_empty, rejected_empty,
+        chosen_degenerate, rejected_degenerate,
         chosen_injected, rejected_injected, chosen_repeated_prompts, rejected_repeated_prompts, chosen_repetitive,
         rejected_repetitive, chosen_copies_prompt, rejected_copies_prompt, chosen_truncated_tail, rejected_truncated_tail,
         chosen_role_marker, rejected_role_marker, language_mismatch, prompt_personal, chosen_personal, rejected_personal,
@@ -10,7 +11,8 @@ with judged as (
     from pairs
     union all
     select
-        false as is_published, conflict, identical_answers, chosen_empty, rejected_empty, chosen_degenerate, rejected_degenerate,
+        false as is_published, conflict, near_duplicate_conflict, near_duplicates, identical_answers, chosen_empty, rejected_empty,
+        chosen_degenerate, rejected_degenerate,
         chosen_injected, rejected_injected, chosen_repeated_prompts, rejected_repeated_prompts, chosen_repetitive,
         rejected_repetitive, chosen_copies_prompt, rejected_copies_prompt, chosen_truncated_tail, rejected_truncated_tail,
         chosen_role_marker, rejected_role_marker, language_mismatch, prompt_personal, chosen_personal, rejected_personal,
@@ -21,6 +23,8 @@ counted as (
     select
         is_published,
         count(*) filter (where conflict) as conflict,
+        count(*) filter (where near_duplicate_conflict) as near_duplicate_conflict,
+        count(*) filter (where near_duplicates > 0) as near_duplicates,
         count(*) filter (where identical_answers) as identical_answers,
         count(*) filter (where chosen_empty) as chosen_empty,
         count(*) filter (where rejected_empty) as rejected_empty,

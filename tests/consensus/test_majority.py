@@ -10,7 +10,7 @@ from pipeline.config import ConsensusConfig
 from pipeline.consensus.majority import majority
 
 LAPLACE = ConsensusConfig()
-SIDED = ("{}", "{}_id", "{}_models", "votes_{}", "strength_{}")
+SIDED = ("{}", "{}_id", "{}_text", "{}_models", "votes_{}", "strength_{}")
 
 
 def tally(*votes: tuple[int, int, int], strengths: list[tuple[float, float]] | None = None) -> pl.DataFrame:
@@ -24,6 +24,8 @@ def tally(*votes: tuple[int, int, int], strengths: list[tuple[float, float]] | N
             "high": [[{"role": "assistant", "content": "high"}]] * n,
             "low_id": ["1a"] * n,
             "high_id": ["2b"] * n,
+            "low_text": ["t1"] * n,
+            "high_text": ["t2"] * n,
             "low_models": [["m1"]] * n,
             "high_models": [["m2", "m3"]] * n,
             "n_votes": [sum(v) for v in votes],

@@ -9,7 +9,7 @@ import pytest
 
 from flows import steps
 from flows.curate import run_flow
-from tests.fakes import LetterEncoder
+from tests.fakes import WordEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
@@ -38,7 +38,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, prefect_server: object) 
     write_rows(folder / "arena.jsonl")
     config = folder / "prefine.yaml"
     config.write_text(CONFIG)
-    letters = LetterEncoder()
+    letters = WordEncoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "encoder", lambda embed: letters)
         run_flow(str(config))
@@ -220,7 +220,7 @@ class TestOtherCommands:
         self, tmp_path: Path, prefine: Prefine, monkeypatch: pytest.MonkeyPatch, prefect_server: object
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        letters = LetterEncoder()
+        letters = WordEncoder()
         monkeypatch.setattr(steps, "encoder", lambda embed: letters)
         (tmp_path / "raw").mkdir()
         write_rows(tmp_path / "raw" / "arena.jsonl", ROWS[:5])

@@ -13,7 +13,7 @@ from flows.curate import Outcome, run_flow
 from pipeline.config import load_config
 from pipeline.errors import ConfigError
 from pipeline.rules import compile_rules
-from tests.fakes import LetterEncoder
+from tests.fakes import WordEncoder
 
 MAIL, PHONE = "jane.doe@planted.example", "+49 30 901820"
 KEY = "ghp" + "_" + "a1B2" * 9
@@ -32,7 +32,7 @@ def letters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "encoder", lambda config: ENCODER)
 
 
-ENCODER = LetterEncoder()
+ENCODER = WordEncoder()
 
 
 def curate(folder: Path, partitions: int = 2, **config: Any) -> Outcome:

@@ -2,20 +2,27 @@
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from flows.curate import Outcome
 from pipeline import stories
+from pipeline.config import EmbedConfig
+from pipeline.embed import load_encoder
 from pipeline.schemas import SIGNALS
 
 DATA = Path(__file__).parents[2] / "data"
 NORMALISED = {"copy_nfd": "unicode", "copy_crlf": "line_ends", "copy_trailing": "trailing_space", "copy_roles": "roles"}
 COPIES = {"copy", "swap", *NORMALISED}
-PAIR_FLAGS = {"conflict", "identical_answers"}
+EDITS = ("light_edit", "chain_edit", "opposed_edit", "near_miss", "paraphrase")
+SAYS_SOMETHING_ELSE = ("number", "name", "negation", "opposite")
+PAIR_FLAGS = {"conflict", "identical_answers", "near_duplicate_conflict"}
+ABOUT_OTHERS = {"conflict", "near_duplicate_conflict"}  # what a pair without a defect may raise
 SIDE_FLAGS = {field.name.removeprefix("chosen_") for field in SIGNALS if field.name.startswith("chosen_") and str(field.type) == "bool"}
 UNREADABLE = 0.2  # the default rule's threshold
 
@@ -37,13 +44,19 @@ class Curated:
         self.ledger = self.by_place("ledger")
         self.judgements = self.by_place("judgements")
         self.quarantine = self.by_place("quarantine")
-        self.pairs = {row["pair_id"]: row for folder in ("data", "dropped") for row in self.table(folder)}
+        self.pairs = {row["pair_id"]: row for folder in ("data", "dropped") for row in self.table(folder)}  # absorbed ones as they were
         self.groups: dict[Place, list[Place]] = defaultdict(list)  # original: the original and its copies
         for place, row in self.truth.items():
             if row["planted"] in COPIES:
                 of = (row["of"]["file"].removeprefix("raw/"), row["of"]["row"])
                 self.groups.setdefault(of, [of]).append(place)
         self.grouped = {place for group in self.groups.values() for place in group}
+        self.edits = {kind: [place for place, row in self.truth.items() if row["planted"] == kind] for kind in EDITS}
+        self.families: dict[Place, list[Place]] = defaultdict(list)  # original: the original and its light edits
+        for place in self.edits["light_edit"]:
+            self.families.setdefault(self.of(place), [self.of(place)]).append(place)
+        self.in_families = {place for family in self.families.values() for place in family}
+        self.alike = {place for place, row in self.truth.items() if row["planted"] == "alike" or row["expected"] is None} - self.in_families
 
     def table(self, folder: str, part: str = "*") -> list[Row]:
         """The rows of one table."""
@@ -60,6 +73,21 @@ class Curated:
         """The one pair that all readable records of a row voted on."""
         (pair_id,) = {row["pair_id"] for row in self.ledger[place] if row["pair_id"]}
         return self.pairs[pair_id]
+
+    def of(self, place: Place) -> Place:
+        """The row that a planted one was made from."""
+        of = self.truth[place]["of"]
+        return of["file"].removeprefix("raw/"), of["row"]
+
+    def absorbed(self, place: Place) -> str | None:
+        """The pair into which the row's pair was merged as a near duplicate."""
+        found = {row["witness_pair_id"] for row in self.ledger[place] if (row["fate"], row["reason"]) == ("merged", "near_duplicate")}
+        assert len(found) <= 1, place
+        return next(iter(found), None)
+
+    def counting(self, place: Place) -> str:
+        """The pair that counts the row's votes."""
+        return self.absorbed(place) or self.pair_of(place)["pair_id"]
 
     def column(self, place: Place, side: str | None, flag: str) -> str:
         """The column of a flag of the row's side a or b."""
@@ -90,6 +118,13 @@ def raised(pair: Row) -> set[str]:
     return flags
 
 
+def said(pair: Row) -> tuple[str, str, str, str]:
+    """The texts that near duplicates are compared by: prompt, last user turn, both answers."""
+    joined = {name: "\n".join(message["content"] for message in pair[name]) for name in ("prompt", "chosen", "rejected")}
+    turn = [message["content"] for message in pair["prompt"] if message["role"] == "user"][-1]
+    return joined["prompt"], turn, joined["chosen"], joined["rejected"]
+
+
 @pytest.fixture(scope="module")
 def curated(demo: Outcome) -> Curated:
     return Curated(demo)
@@ -102,7 +137,7 @@ def test_the_ledger_has_every_row_of_the_truth_with_its_records(curated: Curated
 def test_every_row_that_is_in_no_copy_group_has_the_expected_fate(curated: Curated) -> None:
     wrong = []
     for place, row in curated.truth.items():
-        if place in curated.grouped or row["expected"] is None:
+        if place in curated.grouped | curated.in_families or row["expected"] is None:
             continue
         fate, reason, records = (row["expected"][name] for name in ("fate", "reason", "records"))
         found = [r for r in curated.ledger[place] if r["fate"] == fate and reason in (None, r["reason"])]
@@ -115,7 +150,7 @@ def test_of_each_group_of_copies_one_row_counts_and_the_others_are_merged(curate
     assert len(curated.groups) > 50
     for original, group in curated.groups.items():
         rows = [row for place in group for row in curated.ledger[place]]
-        kept = [row for row in rows if row["fate"] != "merged"]
+        kept = [row for row in rows if row["reason"] != "copy"]
         expected = curated.truth[original]["expected"]
 
         assert len(kept) == curated.truth[original]["records"], group
@@ -125,8 +160,91 @@ def test_of_each_group_of_copies_one_row_counts_and_the_others_are_merged(curate
             assert {row["reason"] for row in kept} <= {expected["reason"] or "published"}, group
 
 
-def test_nothing_is_merged_that_is_no_planted_copy(curated: Curated) -> None:
-    assert {place for place, rows in curated.ledger.items() for row in rows if row["fate"] == "merged"} <= curated.grouped
+def test_only_planted_copies_are_merged_as_copies(curated: Curated) -> None:
+    assert {place for place, rows in curated.ledger.items() for row in rows if row["reason"] == "copy"} <= curated.grouped
+
+
+def test_nothing_is_merged_that_is_neither_a_light_edit_nor_left_open(curated: Curated) -> None:
+    assert {place for place in curated.ledger if curated.absorbed(place)} <= curated.in_families | curated.alike
+
+
+def test_nearly_all_light_edits_are_merged(curated: Curated, record_property: Callable[[str, object], None]) -> None:
+    missed = {original: [p for p in family if not curated.absorbed(p)] for original, family in curated.families.items()}
+    found, planted = sum(len(f) for f in curated.families.values()) - sum(map(len, missed.values())), len(curated.edits["light_edit"])
+    record_property("light_edit_recall", found / planted)
+
+    assert planted > 100
+    assert all(missed.values())  # somebody stays
+    assert found >= 0.95 * planted, {p: curated.truth[p]["change"] for family in missed.values() if len(family) > 1 for p in family}
+
+
+def test_a_merged_light_edit_is_merged_into_its_family_and_what_stays_is_published(curated: Curated) -> None:
+    for family in curated.families.values():
+        pairs = {curated.pair_of(place)["pair_id"] for place in family}
+        for place in family:
+            witness = curated.absorbed(place)
+            rows = curated.ledger[place]
+            assert {row["fate"] for row in rows} == {"merged" if witness else "published"}, place
+            assert witness is None or witness in pairs - {curated.pair_of(place)["pair_id"]}, place
+            assert all(row["score"] >= row["threshold"] for row in rows if witness), place
+
+
+def test_every_merged_pair_is_near_its_witness_itself_and_the_witness_stays(curated: Curated) -> None:
+    merged = [row for row in curated.pairs.values() if row.get("reason") == "near_duplicate"]
+    assert len(merged) > 100
+    assert {row["witness_pair_id"] for row in merged}.isdisjoint(row["pair_id"] for row in merged)
+
+    by_meaning = [row for row in merged if row["detail"].startswith("cosine")]
+    both = [(row, curated.pairs[row["witness_pair_id"]]) for row in by_meaning]
+    texts = sorted({text for pair in both for row in pair for text in said(row)})
+    vectors = dict(zip(texts, load_encoder(EmbedConfig()).encode(texts).vectors.astype(np.float64), strict=True))
+
+    def cosine(one: str, two: str) -> float:
+        a, b = vectors[one], vectors[two]
+        return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+    for row, witness in both:
+        (asked, turn, *answers), (its_prompt, its_turn, *its_answers) = said(row), said(witness)
+        either_way = [min(map(cosine, answers, order)) for order in (its_answers, its_answers[::-1])]
+        assert min(cosine(asked, its_prompt), cosine(turn, its_turn), max(either_way)) >= row["threshold"], row["pair_id"]
+
+
+def test_of_three_edits_in_a_row_only_neighbours_are_merged(curated: Curated) -> None:
+    ends = [place for place in curated.edits["chain_edit"] if curated.truth[curated.of(place)]["planted"] == "chain_edit"]
+    assert len(ends) == 6
+    for end in ends:
+        middle, first = curated.of(end), curated.of(curated.of(end))
+        pairs = [curated.pair_of(place)["pair_id"] for place in (first, middle, end)]
+        counting = [curated.counting(place) for place in (first, middle, end)]
+        assert counting in ([pairs[0], pairs[0], pairs[2]], [pairs[0], pairs[2], pairs[2]], [pairs[1]] * 3), end
+
+
+def test_near_misses_are_never_merged(curated: Curated, record_property: Callable[[str, object], None]) -> None:
+    merged = [place for place in curated.edits["near_miss"] if curated.counting(place) == curated.counting(curated.of(place))]
+    kinds = Counter(kind for place in merged for kind in curated.truth[place]["change"])
+    record_property("near_misses_merged", dict(kinds))
+
+    assert len(curated.edits["near_miss"]) > 100
+    assert [place for place in merged if curated.truth[place]["change"][0] in SAYS_SOMETHING_ELSE] == []
+
+
+def test_pairs_that_were_judged_the_other_way_stay_and_are_flagged(curated: Curated) -> None:
+    assert len(curated.edits["opposed_edit"]) >= 12
+    for place in curated.edits["opposed_edit"]:
+        pairs = [curated.pair_of(p) for p in (place, curated.of(place))]
+        assert [pair["near_duplicate_conflict"] for pair in pairs] == [True, True], place
+        assert curated.absorbed(place) is curated.absorbed(curated.of(place)) is None
+
+
+def test_only_rows_with_a_near_duplicate_are_flagged(curated: Curated) -> None:
+    near = {p for kind in EDITS for place in curated.edits[kind] for p in (place, curated.of(place))} | curated.alike
+    flagged = {pair_id for pair_id, pair in curated.pairs.items() if pair["near_duplicate_conflict"]}
+    assert flagged <= {curated.pair_of(place)["pair_id"] for place in near}
+
+
+def test_paraphrases_may_stay(curated: Curated, record_property: Callable[[str, object], None]) -> None:
+    merged = [place for place in curated.edits["paraphrase"] if curated.counting(place) == curated.counting(curated.of(place))]
+    record_property("paraphrase_recall", len(merged) / len(curated.edits["paraphrase"]))
 
 
 @pytest.mark.parametrize(("planted", "step"), NORMALISED.items())
@@ -168,7 +286,7 @@ def test_rows_of_which_truth_expects_nothing_are_published_or_ties(curated: Cura
         if line["expected"] is None and place not in curated.grouped
         for row in curated.ledger[place]
     }
-    assert fates <= {("published", "published"), ("dropped", "tie")}
+    assert fates <= {("published", "published"), ("dropped", "tie"), ("merged", "near_duplicate")}
 
 
 def test_every_planted_flag_is_raised_on_its_side(curated: Curated) -> None:
@@ -180,8 +298,8 @@ def test_every_planted_flag_is_raised_on_its_side(curated: Curated) -> None:
 
 
 def test_pairs_without_a_planted_defect_raise_no_flag_but_conflict(curated: Curated) -> None:
-    planted = {pair_id for pair_id, flags in curated.expected_flags().items() if flags - {"conflict"}}
-    stray = {pair_id: raised(pair) - {"conflict"} for pair_id, pair in curated.pairs.items() if pair_id not in planted}
+    planted = {pair_id for pair_id, flags in curated.expected_flags().items() if flags - ABOUT_OTHERS}
+    stray = {pair_id: raised(pair) - ABOUT_OTHERS for pair_id, pair in curated.pairs.items() if pair_id not in planted}
 
     assert {pair_id: flags for pair_id, flags in stray.items() if flags} == {}
 
@@ -195,23 +313,30 @@ def test_the_answer_beside_a_planted_one_raises_no_flag(curated: Curated) -> Non
 
 def test_pairs_conflict_where_the_truth_says_so_and_nowhere_else(curated: Curated) -> None:
     expected = {pair_id for pair_id, flags in curated.expected_flags().items() if "conflict" in flags}
-    assert {pair_id for pair_id, pair in curated.pairs.items() if pair["conflict"]} == expected
+    left_open = {curated.counting(place) for place in curated.alike}
+    assert {pair_id for pair_id, pair in curated.pairs.items() if pair["conflict"]} - left_open == expected - left_open
 
 
 def test_votes_are_those_of_the_truth_with_every_copy_counted_once(curated: Curated) -> None:
     copies = {place for group in curated.groups.values() for place in group[1:]}
+    voted = [place for place, row in curated.truth.items() if row["verdicts"] and place not in copies]
+    # Which answer of a merged pair is which of its witness's, its quality says: of a pair's two answers one is better.
+    is_chosen = {place: curated.column(place, "a", "x") == "chosen_x" for place in voted}
+    chosen_level = {curated.pair_of(p)["pair_id"]: curated.truth[p]["a_level" if is_chosen[p] else "b_level"] for p in voted}
     votes: dict[str, Counter[str]] = defaultdict(Counter)
-    for place, row in curated.truth.items():
-        if row["verdicts"] and place not in copies:
-            pair = curated.pair_of(place)
-            for verdict in row["verdicts"]:
-                side = verdict if verdict in ("a", "b") else None
-                votes[pair["pair_id"]][curated.column(place, side, "x").removesuffix("_x") if side else "tie"] += 1
+    for place in voted:
+        row, counting = curated.truth[place], curated.counting(place)
+        for verdict in row["verdicts"]:
+            if verdict in ("a", "b"):
+                votes[counting]["chosen" if row[f"{verdict}_level"] == chosen_level[counting] else "rejected"] += 1
+            else:
+                votes[counting]["tie"] += 1
+    left_open = {curated.counting(place) for place in curated.alike if place in voted}
     for pair_id, counts in votes.items():
         pair = curated.pairs[pair_id]
-        if not pair["identical_answers"]:  # two equal answers have no sides to tell apart
+        if not pair["identical_answers"] and pair_id not in left_open:  # two equal answers have no sides to tell apart
             assert counts == Counter(chosen=pair["votes_chosen"], rejected=pair["votes_rejected"], tie=pair["votes_tie"]), pair_id
-    assert set(votes) == set(curated.pairs)
+    assert set(votes) == {pair_id for pair_id, pair in curated.pairs.items() if pair.get("reason") != "near_duplicate"}
 
 
 def test_the_funnel_has_the_counts_of_the_truth(curated: Curated) -> None:
@@ -247,11 +372,21 @@ def test_tool_calls_and_diverging_transcripts_go_where_plain_trainers_do_not_rea
 def test_explain_names_the_witness_of_a_merged_row(planted: str, curated: Curated) -> None:
     place = next(place for place, row in curated.truth.items() if row["planted"] == planted)
     group = next(group for group in curated.groups.values() if place in group)
-    file, row = next(p for p in group if any(r["fate"] == "merged" for r in curated.ledger[p]))
-    witness = next(r["witness_pair_id"] for r in curated.ledger[file, row] if r["fate"] == "merged")
+    file, row = next(p for p in group if any(r["reason"] == "copy" for r in curated.ledger[p]))
+    witness = next(r["witness_pair_id"] for r in curated.ledger[file, row] if r["reason"] == "copy")
 
     text = stories.render_story(stories.explain(curated.outcome.dataset_root, f"raw/{file}:{row}"))
 
     assert "merged at pair_up: copy (score 1, threshold 1)" in text
+    assert f"witness  {witness}" in text
+    assert f"pair {witness} (" in text
+
+
+def test_explain_names_the_witness_of_a_near_duplicate(curated: Curated) -> None:
+    (file, row), witness = next((p, curated.absorbed(p)) for p in sorted(curated.in_families) if curated.absorbed(p))
+
+    text = stories.render_story(stories.explain(curated.outcome.dataset_root, f"raw/{file}:{row}"))
+
+    assert "merged at deduplicate: near_duplicate" in text
     assert f"witness  {witness}" in text
     assert f"pair {witness} (" in text

@@ -20,23 +20,23 @@ from flows.curate import Outcome, run_flow
 from pipeline import queries, storage
 from pipeline.errors import LeaseHeldError, TooManyQuarantinedError
 from pipeline.lease import hold_lease
-from tests.fakes import LetterEncoder
+from tests.fakes import WordEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
 # A command line whose encoder takes its time, so that there is an instant to kill it at.
 SLOW = """
 import sys, time
-from flows import cli, steps
-from tests.fakes import LetterEncoder
+from flows import cli, steps, vectors
+from tests.fakes import WordEncoder
 
-class Slow(LetterEncoder):
+class Slow(WordEncoder):
     def encode(self, texts, on_progress=None):
         time.sleep(0.3)
         return super().encode(texts, on_progress)
 
 letters = Slow()
 steps.encoder = lambda config: letters
-steps.TEXTS_AT_ONCE = 10
+vectors.TEXTS_AT_ONCE = 10
 cli.app(["run", sys.argv[1]])
 """
 
@@ -50,8 +50,8 @@ def jsonl(rows: list[dict[str, Any]]) -> bytes:
 
 
 @pytest.fixture
-def letters(monkeypatch: pytest.MonkeyPatch) -> LetterEncoder:
-    encoder = LetterEncoder()
+def letters(monkeypatch: pytest.MonkeyPatch) -> WordEncoder:
+    encoder = WordEncoder()
     monkeypatch.setattr(steps, "encoder", lambda embed: encoder)
     return encoder
 
@@ -90,14 +90,14 @@ class TestUnreadableFiles:
         whole = {f"good-{i:02d}.jsonl.gz": gzip.compress(jsonl(pairs(10 * i, 3))) for i in range(good)}
         return {**whole, "cut.jsonl.gz": gzip.compress(jsonl(pairs(9000, 400)))[:-200]}
 
-    def test_one_among_thirty_is_named_and_the_run_goes_on(self, config: Callable[..., Path], letters: LetterEncoder) -> None:
+    def test_one_among_thirty_is_named_and_the_run_goes_on(self, config: Callable[..., Path], letters: WordEncoder) -> None:
         outcome = run_flow(str(config(self.files(30))))
         assert fates(outcome.dataset_root) == {"published": 90, "quarantined": 1}
         (row,) = queries.open_version(outcome.dataset_root).query("from quarantine").to_pylist()
         assert (row["source_uri"], row["reason"]) == ("raw/cut.jsonl.gz", "unreadable_file")
         assert row["detail"].startswith("raw/cut.jsonl.gz: cannot be read to its end")  # as published, whatever machine it lies on
 
-    def test_members_of_an_archive_are_files_and_equal_ones_are_copies(self, config: Callable[..., Path], letters: LetterEncoder) -> None:
+    def test_members_of_an_archive_are_files_and_equal_ones_are_copies(self, config: Callable[..., Path], letters: WordEncoder) -> None:
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             for i in range(30):
@@ -112,7 +112,7 @@ class TestUnreadableFiles:
         assert "::" not in row["detail"]
 
     def test_over_the_allowed_share_the_run_stops_and_names_it(
-        self, config: Callable[..., Path], letters: LetterEncoder, tmp_path: Path
+        self, config: Callable[..., Path], letters: WordEncoder, tmp_path: Path
     ) -> None:
         with pytest.raises(TooManyQuarantinedError, match=r"(?s)1 of 11 files cannot be read.*cut\.jsonl\.gz.*Nothing was published"):
             run_flow(str(config(self.files(10))))
@@ -125,7 +125,7 @@ class TestUnreadableRows:
         return jsonl([*pairs(0, good), {"prompt": "no answers"}, {"prompt": "nor here"}]) + b'{"prompt": "cut\n'
 
     def test_over_the_allowed_share_the_run_stops_and_says_why(
-        self, config: Callable[..., Path], letters: LetterEncoder, tmp_path: Path
+        self, config: Callable[..., Path], letters: WordEncoder, tmp_path: Path
     ) -> None:
         with pytest.raises(TooManyQuarantinedError, match=r"(?s)3 of 43 rows.*raw/a\.jsonl: missing_field 2, .* 1\. Nothing was published"):
             run_flow(str(config({"a.jsonl": self.rows(40)})))
@@ -133,11 +133,11 @@ class TestUnreadableRows:
         assert left_over(tmp_path / "workspace") == []
         assert letters.texts_encoded == 0
 
-    def test_under_it_they_are_quarantined(self, config: Callable[..., Path], letters: LetterEncoder) -> None:
+    def test_under_it_they_are_quarantined(self, config: Callable[..., Path], letters: WordEncoder) -> None:
         outcome = run_flow(str(config({"a.jsonl": self.rows(100)})))
         assert fates(outcome.dataset_root) == {"published": 100, "quarantined": 3}
 
-    def test_an_abstention_is_quarantined_but_not_unreadable(self, config: Callable[..., Path], letters: LetterEncoder) -> None:
+    def test_an_abstention_is_quarantined_but_not_unreadable(self, config: Callable[..., Path], letters: WordEncoder) -> None:
         answers = [{"prompt": f"q{i}", "response_1": f"x{i}", "response_2": f"y{i}"} for i in range(4)]
         votes = [{**one, "preference_strength": 2 - 4 * (i % 2)} for i, one in enumerate(answers)]
         outcome = run_flow(str(config({"a.jsonl": jsonl([*votes[:2], *({**vote, "preference_strength": -100} for vote in votes[2:])])})))
@@ -145,7 +145,7 @@ class TestUnreadableRows:
         reasons = queries.open_version(outcome.dataset_root).query("select distinct reason from quarantine").to_pylist()
         assert reasons == [{"reason": "no_verdict"}]
 
-    def test_a_version_published_before_stays_the_current_one(self, config: Callable[..., Path], letters: LetterEncoder) -> None:
+    def test_a_version_published_before_stays_the_current_one(self, config: Callable[..., Path], letters: WordEncoder) -> None:
         first = run_flow(str(config({"a.jsonl": jsonl(pairs(0, 40))})))
         with pytest.raises(TooManyQuarantinedError, match="3 of 43 rows"):
             run_flow(str(config({"a.jsonl": self.rows(40)})))
@@ -155,7 +155,7 @@ class TestUnreadableRows:
 
 class TestLease:
     def test_a_second_run_says_who_has_it_since_when_and_leaves_nothing(
-        self, config: Callable[..., Path], letters: LetterEncoder, tmp_path: Path
+        self, config: Callable[..., Path], letters: WordEncoder, tmp_path: Path
     ) -> None:
         place = config({"a.jsonl": jsonl(pairs(0, 5))})
         root = tmp_path / "workspace" / "datasets" / "small"
@@ -172,7 +172,7 @@ class TestLease:
 
 class TestRerun:
     def test_the_same_again_embeds_and_publishes_nothing_and_leaves_no_scratch(
-        self, config: Callable[..., Path], letters: LetterEncoder, tmp_path: Path
+        self, config: Callable[..., Path], letters: WordEncoder, tmp_path: Path
     ) -> None:
         place = str(config({"a.jsonl": jsonl(pairs(0, 20))}))
         first, again = run_flow(place), run_flow(place)
@@ -188,20 +188,21 @@ class TestKilled:
         return subprocess.Popen([sys.executable, "-c", SLOW, str(config)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
 
     def test_during_embedding_the_last_version_stays_and_the_next_run_finishes_the_work(
-        self, config: Callable[..., Path], letters: LetterEncoder, tmp_path: Path
+        self, config: Callable[..., Path], letters: WordEncoder, tmp_path: Path
     ) -> None:
         workspace = tmp_path / "workspace"
         first = run_flow(str(config({"a.jsonl": jsonl(pairs(0, 10))})))
         place = config({"b.jsonl": jsonl(pairs(100, 50))})
-        stored = len(list(workspace.glob("store/**/*.parquet")))
+        segment = "store/embeddings/**/*.parquet"
+        stored = len(list(workspace.glob(segment)))
         process = self.start(place)
         deadline = time.monotonic() + 120
-        while len(list(workspace.glob("store/**/*.parquet"))) < stored + 3 and process.poll() is None and time.monotonic() < deadline:
+        while len(list(workspace.glob(segment))) < stored + 3 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert process.poll() is None, process.communicate()[1]
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        segments = len(list(workspace.glob("store/**/*.parquet"))) - stored
+        segments = len(list(workspace.glob(segment))) - stored
         assert left_over(workspace), "it was killed while it worked"
         assert queries.current_version(first.dataset_root) == "v000001"
         assert fates(first.dataset_root) == {"published": 10}
@@ -246,11 +247,11 @@ class TestObjectStores:
         assert storage.children(storage.join(first.dataset_root.split("/datasets/")[0], "runs", "small")) == []
         return first
 
-    def test_a_workspace_on_s3(self, config: Callable[..., Path], letters: LetterEncoder, bucket: str) -> None:
+    def test_a_workspace_on_s3(self, config: Callable[..., Path], letters: WordEncoder, bucket: str) -> None:
         outcome = self.check(config({"a.jsonl": jsonl(pairs(0, 10))}, workspace=bucket))
         assert outcome.dataset_root == f"{bucket}/datasets/small"
 
-    def test_a_workspace_in_memory(self, config: Callable[..., Path], letters: LetterEncoder) -> None:
+    def test_a_workspace_in_memory(self, config: Callable[..., Path], letters: WordEncoder) -> None:
         try:
             self.check(config({"a.jsonl": jsonl(pairs(0, 10))}, workspace="memory://faults"))
         finally:

@@ -14,7 +14,7 @@ from flows.inspecting import Group, inspect, is_personal
 from flows.showing import clean, render
 from flows.starting import _globs, example_source, starter_config
 from pipeline.config import PipelineConfig, SourceConfig, load_config, parse_config
-from tests.fakes import LetterEncoder
+from tests.fakes import WordEncoder
 
 PAIRS = [{"prompt": f"Question {i}?", "chosen": f"Right {i}.", "rejected": f"Wrong {i}.", "topic": "tests"} for i in range(5)]
 VOTES = [
@@ -345,7 +345,7 @@ class TestInit:
     def test_the_config_of_mixed_layouts_runs_at_once(
         self, tmp_path: Path, prefine: Prefine, monkeypatch: pytest.MonkeyPatch, prefect_server: object
     ) -> None:
-        letters = LetterEncoder()
+        letters = WordEncoder()
         monkeypatch.setattr(steps, "encoder", lambda embed: letters)
         write_jsonl(tmp_path / "raw" / "pairs.jsonl", PAIRS)
         write_jsonl(tmp_path / "raw" / "sums.jsonl", NUMBERED)

@@ -16,7 +16,7 @@ from flows.joining import account_joined, unread_rows
 from pipeline import queries, storage
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, LayoutError, TooManyQuarantinedError
-from tests.fakes import LetterEncoder
+from tests.fakes import WordEncoder
 
 Write = Callable[..., str]
 
@@ -28,7 +28,7 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Files below raw/ and what the config says about their one source -> the config's path."""
-    letters = LetterEncoder()
+    letters = WordEncoder()
     monkeypatch.setattr(steps, "encoder", lambda embed: letters)
 
     def run(files: dict[str, bytes], **source: Any) -> str:

@@ -20,7 +20,7 @@ import yaml
 
 from flows import steps
 from flows.curate import Outcome, run_flow
-from tests.fakes import LetterEncoder
+from tests.fakes import WordEncoder
 
 Row = dict[str, Any]
 OTHER = {"a": "b", "b": "a", "model_a": "model_b", "model_b": "model_a"}
@@ -213,9 +213,9 @@ def version_of(outcome: Outcome) -> Version:
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Iterator[LetterEncoder]:
+def encoder() -> Iterator[WordEncoder]:
     """A model that counts letters, in place of the real one."""
-    fake = LetterEncoder()
+    fake = WordEncoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "encoder", lambda config: fake)
         yield fake
@@ -232,7 +232,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def baseline(home: Path, given: Input, encoder: LetterEncoder) -> Version:
+def baseline(home: Path, given: Input, encoder: WordEncoder) -> Version:
     """The run that all others are compared with."""
     return version_of(given.run(home))
 
@@ -475,7 +475,7 @@ def test_the_scale_of_a_source_is_that_of_all_its_files(baseline: Version) -> No
     assert len(files) == 2
 
 
-def test_a_second_run_publishes_nothing_and_embeds_nothing(home: Path, given: Input, baseline: Version, encoder: LetterEncoder) -> None:
+def test_a_second_run_publishes_nothing_and_embeds_nothing(home: Path, given: Input, baseline: Version, encoder: WordEncoder) -> None:
     before = encoder.texts_encoded
 
     again = given.run(home)
@@ -486,7 +486,7 @@ def test_a_second_run_publishes_nothing_and_embeds_nothing(home: Path, given: In
 
 
 def test_one_more_file_makes_the_next_version_and_embeds_only_what_is_new(
-    given: Input, baseline: Version, encoder: LetterEncoder, tmp_path: Path
+    given: Input, baseline: Version, encoder: WordEncoder, tmp_path: Path
 ) -> None:
     first = given.run(tmp_path)
     more = replace(given, files={**given.files, "arena/zero.jsonl": arena_rows(100, 8)})
@@ -501,7 +501,7 @@ def test_one_more_file_makes_the_next_version_and_embeds_only_what_is_new(
     assert version_of(first).hashes == baseline.hashes
 
 
-def test_an_increment_publishes_what_a_run_from_scratch_does(given: Input, encoder: LetterEncoder, tmp_path: Path) -> None:
+def test_an_increment_publishes_what_a_run_from_scratch_does(given: Input, encoder: WordEncoder, tmp_path: Path) -> None:
     more = replace(given, files={**given.files, "arena/zero.jsonl": arena_rows(100, 8)})
     given.run(tmp_path / "increment")
 
@@ -510,7 +510,7 @@ def test_an_increment_publishes_what_a_run_from_scratch_does(given: Input, encod
     assert increment.hashes == version_of(more.run(tmp_path / "scratch")).hashes
 
 
-def test_a_version_that_published_no_pair_can_still_be_a_source(encoder: LetterEncoder, tmp_path: Path) -> None:
+def test_a_version_that_published_no_pair_can_still_be_a_source(encoder: WordEncoder, tmp_path: Path) -> None:
     ties = [{"prompt": f"q {i}", "response_a": f"one {i}", "response_b": f"two {i}", "winner": "tie"} for i in range(3)]
     (tmp_path / "ties.jsonl").write_bytes(as_lines(ties))
     for dataset, source in (("ties", {"uri": "ties.jsonl"}), ("again", {"version": "workspace/datasets/ties"})):
@@ -523,7 +523,7 @@ def test_a_version_that_published_no_pair_can_still_be_a_source(encoder: LetterE
     assert again.table("ledger") == []
 
 
-def test_a_source_that_holds_the_workspace_reads_only_what_lies_outside_it(encoder: LetterEncoder, tmp_path: Path) -> None:
+def test_a_source_that_holds_the_workspace_reads_only_what_lies_outside_it(encoder: WordEncoder, tmp_path: Path) -> None:
     rows = [{"prompt": f"q {i}", "response_a": f"one {i}", "response_b": f"two {i}", "winner": "b"} for i in range(3)]
     (tmp_path / "rows.jsonl").write_bytes(as_lines(rows))
     (tmp_path / "prefine.yaml").write_text(yaml.safe_dump({"dataset": "d", "sources": [{"name": "s", "uri": "."}]}), encoding="utf-8")

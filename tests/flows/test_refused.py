@@ -11,7 +11,7 @@ import yaml
 from flows import ingesting, steps
 from flows.curate import Outcome, run_flow
 from pipeline.errors import LayoutError
-from tests.fakes import LetterEncoder
+from tests.fakes import WordEncoder
 
 GOOD = [{"prompt": f"q {i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(4)]
 UNKNOWN = [{"colour": "red", "size": i} for i in range(3)]
@@ -19,7 +19,7 @@ UNKNOWN = [{"colour": "red", "size": i} for i in range(3)]
 
 @pytest.fixture(autouse=True)
 def _letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "encoder", lambda config: LetterEncoder())
+    monkeypatch.setattr(steps, "encoder", lambda config: WordEncoder())
 
 
 def write(folder: Path, share: float, files: dict[str, list[Any]]) -> str:

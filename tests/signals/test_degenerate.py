@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.schemas import MESSAGES_PL, SIGNALS
-from pipeline.signals.degenerate import add_degenerate, add_repeats, reduce_repeats, summarise_repeats
+from pipeline.signals.degenerate import add_degenerate
 
 MATHS = "A train covers 120 km in 1.5 hours. What is its mean speed?"
 ESSAY = "Explain how vaccines work."
@@ -34,19 +34,18 @@ def signal(name: str, answer: str, prompt: str = MATHS) -> bool | float:
     return value
 
 
-# Where the signals of other modules come from.
-OTHERS = {*(b"pipeline.signals." + name for name in (b"similarity", b"lengths", b"votes")), b"pipeline.sensitive", b"py3langid"}
+SOURCES = {
+    b"pipeline.signals.degenerate",
+    b"One Token to Fool LLM-as-a-Judge (2025)",
+    b"Cheating Automatic LLM Benchmarks (2024)",
+    b"A-LoL (2023)",
+}
 
 
 def test_every_signal_of_the_schema_is_added_in_its_type() -> None:
-    declared = {
-        field.name: field.type
-        for field in SIGNALS
-        if (field.metadata or {}).get(b"source") not in OTHERS
-    }
-    rows = pairs_of(("p", "a", "b")).with_columns(chosen_id=pl.lit("a"), rejected_id=pl.lit("b"), sources=pl.lit(["s"]))
-
-    added = add_repeats(add_degenerate(rows), reduce_repeats([])).select(list(declared)).to_arrow()
+    mine = [field for field in SIGNALS if (field.metadata or {}).get(b"source") in SOURCES and "repeated" not in field.name]
+    declared = {field.name: field.type for field in mine}
+    added = add_degenerate(pairs_of(("p", "a", "b"))).select(list(declared)).to_arrow()
 
     assert {f.name: f.type for f in added.schema} == declared
     assert not any(column.null_count for column in added.columns)
@@ -316,54 +315,5 @@ def test_swapping_the_sides_swaps_the_signals(texts: list[tuple[str, str, str]])
     assert_frame_equal(forward.select("identical_answers"), backward.select("identical_answers"))
 
 
-def answered(*rows: tuple[str, list[str], str, str]) -> pl.DataFrame:
-    """One pair for each (prompt_id, sources, chosen, rejected); an answer's id is its text."""
-    return pairs_of(*[(prompt, chosen, rejected) for prompt, _, chosen, rejected in rows]).with_columns(
-        prompt_id=pl.Series([r[0] for r in rows]),
-        sources=pl.Series([r[1] for r in rows], dtype=pl.List(pl.String)),
-        chosen_id=pl.Series([r[2] for r in rows]),
-        rejected_id=pl.Series([r[3] for r in rows]),
-    )
-
-
-REPEATED = answered(
-    ("q1", ["s"], "same", "r1"),
-    ("q1", ["s"], "same", "r2"),  # the same prompt counts once
-    ("q2", ["s", "t"], "r3", "same"),
-    ("q3", ["s"], "same", ""),
-    ("q4", ["t"], "same", ""),
-    ("q5", ["s"], "r4", ""),
-)
-
-
-def test_repeats_count_prompts_of_one_source_and_leave_empty_answers_out() -> None:
-    repeats = reduce_repeats([summarise_repeats(REPEATED)])
-
-    assert repeats.rows() == [("s", "same", 3)]  # t has two prompts only
-    result = add_repeats(REPEATED, repeats)
-    assert result["chosen_repeated_prompts"].to_list() == [3, 3, 0, 3, 0, 0]
-    assert result["rejected_repeated_prompts"].to_list() == [0, 0, 3, 0, 0, 0]
-
-
-@given(st.lists(st.integers(0, 3), min_size=5, max_size=5))
-@settings(max_examples=30)
-def test_repeats_do_not_depend_on_how_prompts_are_partitioned(places: list[int]) -> None:
-    prompts = ["q1", "q2", "q3", "q4", "q5"]
-    parts = [
-        REPEATED.filter(pl.col("prompt_id").is_in([q for q, p in zip(prompts, places, strict=True) if p == place])) for place in range(4)
-    ]
-
-    assert_frame_equal(reduce_repeats([summarise_repeats(part) for part in parts]), reduce_repeats([summarise_repeats(REPEATED)]))
-
-
-def test_one_constant_answer_over_805_prompts_is_counted_805_times() -> None:
-    rows = answered(*[(f"q{i}", ["bench"], "constant", f"r{i}") for i in range(805)])
-
-    assert reduce_repeats([summarise_repeats(rows)]).rows() == [("bench", "constant", 805)]
-
-
-def test_no_pairs_give_no_repeats_and_no_signals() -> None:
-    none = REPEATED.clear()
-
-    assert reduce_repeats([summarise_repeats(none)]).height == 0
-    assert add_repeats(add_degenerate(none), reduce_repeats([])).height == 0
+def test_no_pairs_give_no_signals() -> None:
+    assert add_degenerate(pairs_of()).height == 0

@@ -12,9 +12,10 @@ def pair(chosen: list[str], rejected: list[str]) -> pl.DataFrame:
         {
             "chosen": [[{"role": "assistant", "content": c} for c in chosen]],
             "rejected": [[{"role": "assistant", "content": c} for c in rejected]],
-            "chosen_id": ["c"],
-            "rejected_id": ["r"],
-        }
+            "chosen_text": ["c" if any(chosen) else None],
+            "rejected_text": ["r" if any(rejected) else None],
+        },
+        schema_overrides={"chosen_text": pl.String, "rejected_text": pl.String},
     )
 
 
@@ -28,7 +29,7 @@ def test_gap_is_chosen_less_rejected_and_ratio_shorter_by_longer() -> None:
 
 
 def test_two_empty_answers_have_ratio_one() -> None:
-    tokens = pl.DataFrame({"text_id": ["r", "c"], "tokens": [0, 0]})
+    tokens = pl.DataFrame(schema={"text_id": pl.String, "tokens": pl.Int32})
 
     row = add_lengths(pair([""], [""]), tokens).row(0, named=True)
 
@@ -36,7 +37,7 @@ def test_two_empty_answers_have_ratio_one() -> None:
 
 
 def test_one_empty_answer_has_ratio_zero() -> None:
-    tokens = pl.DataFrame({"text_id": ["r", "c"], "tokens": [0, 9]})
+    tokens = pl.DataFrame({"text_id": ["r", "c"], "tokens": [7, 9]})
 
     assert add_lengths(pair(["abc"], [""]), tokens)["chars_ratio"].to_list() == [0.0]
 

@@ -21,11 +21,11 @@ def pair(prompt: str | None, chosen: str, rejected: str) -> pl.DataFrame:
             "prompt": [said(prompt) if prompt is not None else []],
             "chosen": [said(chosen)],
             "rejected": [said(rejected)],
-            "prompt_id": ["q"],
-            "chosen_id": ["a"],
-            "rejected_id": ["b"],
+            "prompt_text": ["q" if prompt is not None else None],
+            "chosen_text": ["a" if chosen.strip() else None],
+            "rejected_text": ["b"],
         },
-        schema_overrides={"prompt": messages},
+        schema_overrides={"prompt": messages} | dict.fromkeys(("prompt_text", "chosen_text"), pl.String),
     )
 
 

@@ -21,15 +21,10 @@ def random_vectors(rows: int, dimensions: int = 384, seed: int = 0) -> Vectors:
 
 
 def reference_cosine(left: Vectors, right: Vectors) -> list[float]:
-    """Plain loops: the fp16 values, divided by their length in fp32, then exact sums."""
-
-    def unit(row: Vectors) -> list[float]:
-        length = np.float32(math.sqrt(math.fsum(float(x) ** 2 for x in row)))
-        return [float(np.float32(x) / length) for x in row]
-
+    """Plain loops over the fp16 values, with exact sums."""
     cosines = []
-    for a, b in zip(map(unit, left), map(unit, right), strict=True):
-        dot, aa, bb = (math.fsum(x * y for x, y in zip(p, q, strict=True)) for p, q in ((a, b), (a, a), (b, b)))
+    for p, q in zip(left.tolist(), right.tolist(), strict=True):
+        dot, aa, bb = (math.fsum(x * y for x, y in zip(u, v, strict=True)) for u, v in ((p, q), (p, p), (q, q)))
         cosines.append(dot / math.sqrt(aa * bb))
     return cosines
 
@@ -44,7 +39,7 @@ def test_cosines_of_simple_vectors_are_the_ones_worked_out_by_hand() -> None:
 def test_cosines_equal_an_independent_reference() -> None:
     left, right = random_vectors(40, seed=1), random_vectors(40, seed=2)
 
-    assert cosine_rows(left, right).tolist() == pytest.approx(reference_cosine(left, right), abs=1e-14)
+    assert cosine_rows(left, right).tolist() == reference_cosine(left, right)
 
 
 @pytest.mark.parametrize("dimensions", [1, 7, 27, 384, 1024])
@@ -66,11 +61,11 @@ def test_rows_beyond_one_block_are_computed_too() -> None:
     assert (cosine_rows(left, right)[8190:] == cosine_rows(left[8190:], right[8190:])).all()
 
 
-def test_renormalised_vectors_give_the_same_bits_as_the_fp16_values_they_come_from() -> None:
+def test_the_fp16_values_are_the_vectors_in_whatever_type_they_are_held() -> None:
     left, right = random_vectors(100, seed=1), random_vectors(100, seed=2)
 
-    assert (cosine_rows(left, right) == cosine_rows(renormalise(left), renormalise(right))).all()
-    assert (cosine_rows(left, right) == cosine_rows(left, renormalise(right))).all()
+    assert (cosine_rows(left, right) == cosine_rows(left.astype(np.float32), right)).all()
+    assert cosine_rows(renormalise(left), renormalise(right)) == pytest.approx(cosine_rows(left, right), abs=1e-7)
 
 
 @given(arrays(np.float32, (2, 16), elements=st.floats(-100, 100, width=32).filter(lambda x: abs(x) > 1e-3)))
@@ -91,6 +86,10 @@ def test_rounded_vectors_have_unit_length_and_renormalised_ones_more_exactly_so(
     assert np.linalg.norm(rounded.astype(np.float64), axis=1) == pytest.approx(1.0, abs=3e-4)
     assert renormalise(rounded).dtype == np.float32
     assert np.linalg.norm(renormalise(rounded).astype(np.float64), axis=1) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_rows_beyond_the_range_of_fp32_have_a_direction_too() -> None:
+    assert round_vectors(np.array([[3e100, 4e100], [3e-100, -4e-100]])).tolist() == np.array([[0.6, 0.8], [0.6, -0.8]], np.float16).tolist()
 
 
 def test_no_rows_give_no_cosines() -> None:

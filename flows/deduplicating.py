@@ -1,0 +1,170 @@
+"""Near duplicates of the whole data set: what every partition gives, the search, and what every partition gets back.
+
+Nothing here decides about data: the search is `pipeline.similarity` and `pipeline.dedup`. Found hits are kept in the store, so
+that a second run, or one with a higher threshold, searches for nothing.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flows import steps, vectors
+from flows.steps import Run
+from pipeline import storage
+from pipeline.dedup import facts, groups, hits, lexical, merging, pairs
+from pipeline.dedup.keys import keys_of
+from pipeline.similarity import cosine_rows, cross_join, self_join
+from pipeline.stage import partition_buckets
+from pipeline.store import Store
+
+HITS = "hits"
+ROLES = {"prompt": ["prompt_text"], "answer": ["low_text", "high_text"]}
+_PAIRS_AT_ONCE = 50_000  # pairs of texts compared at a time: 80 MB of vectors
+
+
+def describe(run: Run, partition: int) -> None:
+    """A partition's pairs by the ids of their texts, and the MinHash bands of the texts."""
+    texts = storage.read_table(run.place("texts", partition), ["text_id", "text"]).unique("text_id", keep="any")
+    storage.write_table(keys_of(storage.read_table(run.place("tally", partition))), run.place("keys", partition))
+    storage.write_table(lexical.signatures(texts), run.place("bands", partition))
+
+
+def search(run: Run, partitions: list[int], role: str) -> int:
+    """Find the near duplicates among all prompts, or all answers: scratch table `near-<role>` (left, right).
+
+    Returns:
+        How many texts were compared with all others now; between the rest it was known.
+    """
+    config = run.config.deduplicate
+    keys = [storage.read_table(run.place("keys", p), ROLES[role]) for p in partitions]
+    texts = [storage.read_table(run.place("texts", p), ["text_id"]).to_series() for p in partitions]
+    named = pl.concat(table.get_column(name) for table in keys for name in ROLES[role]).unique()
+    wanted = named.filter(named.is_in(pl.concat(texts).unique().implode())).sort()  # texts of their own: those with a vector
+    store, fingerprint = Store(run.store), _fingerprint(run, role)
+    compared = _extend(run, store, fingerprint, wanted)
+    found = hits.edges(_polars(store, fingerprint), wanted, min(config.floor, config.min_cosine))
+    close = found.filter(pl.col("cosine") >= config.min_cosine).select("left", "right")
+    bands = [storage.read_table(run.place("bands", p)).filter(pl.col("text_id").is_in(wanted.implode())) for p in partitions]
+    # Whatever is nearly close enough is a candidate for being alike in its letters too: MinHash alone finds nine in ten.
+    maybe = pl.concat([lexical.candidates(bands), found.select("left", "right")]).unique().join(close, on=["left", "right"], how="anti")
+    alike = lexical.jaccard(maybe, _texts(run, partitions, maybe)).filter(pl.col("jaccard") >= config.min_jaccard)
+    edges = pl.concat([close, alike.select("left", "right")]).sort("left", "right")
+    storage.write_table(edges, run.whole(f"near-{role}"))
+    return compared
+
+
+def _extend(run: Run, store: Store, fingerprint: str, wanted: pl.Series) -> int:
+    """Compare new texts with each other and with all that were compared before, and store what is found."""
+    config = run.config.deduplicate
+    old = pl.Series(store.keys(HITS, fingerprint, 0, 255)["key"].to_pylist(), dtype=pl.String).sort()
+    new = hits.new_members(wanted, old)
+    if new.is_empty():
+        return 0
+    floor = min(config.floor, config.min_cosine)
+    before, found = _vectors(run, old)
+    if not found.all():  # embeddings were lost: what those texts were compared with cannot be completed, so all is done again
+        store.drop(HITS, fingerprint)
+        return _extend(run, store, fingerprint, wanted)
+    added, _ = _vectors(run, new)
+    threads = run.config.embed.threads
+    among, across = self_join(added, floor, threads=threads), cross_join(added, before, floor, threads=threads)
+    store.write(HITS, fingerprint, hits.rows_of(new, among, across, old))
+    return len(new)
+
+
+def group(run: Run, partitions: list[int]) -> None:
+    """Decide which pairs are merged into which, and which near duplicates say something else."""
+    config = run.config.deduplicate
+    keys = pl.concat(storage.read_table(run.place("keys", p)) for p in partitions)
+    near = {role: storage.read_table(run.whole(f"near-{role}")) for role in ROLES}
+    found = pairs.candidate_pairs(keys, near["prompt"], near["answer"])
+    scored = pairs.score_pairs(found, _scores(run, partitions, pairs.compared_texts(found)), config.min_cosine, config.min_jaccard)
+    compared = pairs.compared_texts(scored)
+    differing = compared.filter(_differences(run, partitions, compared).is_not_null())
+    edges = groups.mark_conflicts(scored, keys, differing)
+    merges = groups.representatives(keys, edges.filter(~pl.col("conflict") if config.merge else pl.lit(False)).drop("conflict"))
+    storage.write_table(merges, run.whole("merges"))
+    storage.write_table(groups.conflicting_pairs(edges, merges).to_frame(), run.whole("conflicts"))
+
+
+def summarise(run: Run, partition: int) -> None:
+    """What a partition's absorbed pairs add to others, and the answers of its representatives."""
+    tally, merges = storage.read_table(run.place("tally", partition)), storage.read_table(run.whole("merges"))
+    storage.write_table(merging.summarise_absorbed(tally, merges), run.place("absorbed", partition))
+    storage.write_table(merging.summarise_answers(tally, merges), run.place("answers", partition))
+
+
+def reduce(run: Run, partitions: list[int]) -> None:
+    """Bring together what `summarise` gave."""
+    absorbed = pl.concat(storage.read_table(run.place("absorbed", p)) for p in partitions)
+    answers = [storage.read_table(run.place("answers", p)) for p in partitions]
+    merges = storage.read_table(run.whole("merges"))
+    storage.write_table(absorbed, run.whole("absorbed"))
+    storage.write_table(merging.name_answers(merges, answers), run.whole("counted"))
+
+
+def merge(run: Run, partition: int) -> None:
+    """Add the votes of absorbed pairs to their representatives."""
+    whole = {name: storage.read_table(run.whole(name)) for name in ("merges", "absorbed", "conflicts")}
+    tally = storage.read_table(run.place("tally", partition))
+    merged = merging.apply_merges(tally, whole["merges"], whole["absorbed"], whole["conflicts"].to_series())
+    storage.write_table(merged, run.place("merged", partition))
+
+
+def _fingerprint(run: Run, role: str) -> str:
+    """What hits depend on besides their texts. They are the data set's own: all its texts are compared, and no others."""
+    config = run.config.deduplicate
+    about = (steps.encoder(run.config.embed).fingerprint, role, run.dataset, repr(min(config.floor, config.min_cosine)))
+    return hashlib.blake2b("\n".join(about).encode(), digest_size=16).hexdigest()
+
+
+def _polars(store: Store, fingerprint: str) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(store.read(HITS, fingerprint, 0, 255, hits.HITS)))
+
+
+def _vectors(run: Run, ids: pl.Series) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
+    """The stored vectors of texts, in the order of their distinct ids, and which of them are there."""
+    model = steps.encoder(run.config.embed)
+    matrix, found = np.zeros((len(ids), model.dimensions), np.float16), np.zeros(len(ids), bool)
+    rows = pl.DataFrame({"text_id": ids, "row": np.arange(len(ids))})
+    for first, last in partition_buckets(run.partitions):
+        index, some = vectors.stored(Store(run.store), model, ids, first, last)
+        place = index.join(rows, on="text_id", how="left", maintain_order="left").get_column("row").to_numpy()
+        matrix[place], found[place] = some[index.get_column("index").to_numpy()], True
+    return matrix, found
+
+
+def _texts(run: Run, partitions: list[int], ends: pl.DataFrame) -> pl.DataFrame:
+    """The texts (text_id, text) that pairs of texts (left, right) name."""
+    ids = pl.concat([ends.get_column("left"), ends.get_column("right")]).unique().implode()
+    parts = [storage.read_table(run.place("texts", p), ["text_id", "text"]).filter(pl.col("text_id").is_in(ids)) for p in partitions]
+    return pl.concat(parts).unique("text_id", keep="any")
+
+
+def _slices(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    yield from rows.iter_slices(_PAIRS_AT_ONCE) if rows.height else [rows]
+
+
+def _scores(run: Run, partitions: list[int], ends: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of texts (left, right) with both their scores; no cosine where one is no text with a vector."""
+    texts = _texts(run, partitions, ends)
+    known = ends.filter(pl.all_horizontal(pl.col("left", "right").is_in(texts.get_column("text_id").implode())))
+    ids = texts.get_column("text_id").sort()
+    matrix, _ = _vectors(run, ids)
+    rows = known.select(ids.search_sorted(known[name]).alias(name) for name in ("left", "right"))
+    cosines = [cosine_rows(matrix[part["left"].to_numpy()], matrix[part["right"].to_numpy()]) for part in _slices(rows)]
+    return lexical.jaccard(known, texts).with_columns(cosine=np.concatenate(cosines))
+
+
+def _differences(run: Run, partitions: list[int], ends: pl.DataFrame) -> pl.Series:
+    """What two texts say differently, for each pair of texts (left, right); null where nothing, or where one is no text."""
+    texts = _texts(run, partitions, ends)
+    parts = []
+    for part in _slices(ends):
+        for name in ("left", "right"):
+            part = part.join(texts.rename({"text_id": name, "text": f"{name}_said"}), on=name, how="left", maintain_order="left")
+        parts.append(facts.difference(part["left_said"], part["right_said"]))
+    return pl.concat(parts)

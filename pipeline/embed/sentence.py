@@ -1,0 +1,191 @@
+"""A sentence-transformers model whose vectors do not depend on what else is encoded."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.embed.batches import batch_shapes, plan_batches
+from pipeline.embed.tables import Encoded
+from pipeline.embed.windows import Windows, WindowTokenizer, pool, slices
+from pipeline.errors import ConfigError, PrefineError
+from pipeline.similarity import round_vectors
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+# What is tokenised while the slice before it is in the model: enough texts that their last, partly filled batches (one a
+# rung) do not count, and few enough characters that the ids of two slices are small beside the model's own memory.
+_SLICE = {"cpu": (8192, 8_000_000), "cuda": (131_072, 128_000_000)}
+
+_GPU_PASSES = 2  # while one waits for its result, the other's kernels are queued
+
+_ARITHMETIC = threading.Lock()  # thread count and precision are settings of the whole process
+
+
+class SentenceEncoder:
+    """An `Encoder` over a sentence-transformers model.
+
+    Args:
+        model: in evaluation mode, on its device.
+        name: for messages.
+        threads: batches worked on at once, on the CPU.
+
+    Raises:
+        ConfigError: the model is not a text transformer with a fast tokenizer, or changes texts before it reads them.
+    """
+
+    def __init__(self, model: "SentenceTransformer", name: str, threads: int) -> None:
+        self._model, self._name, self._device = model, name, model.device.type
+        self._passes = threads if self._device == "cpu" else _GPU_PASSES
+        tokenizer: Any = model.tokenizer
+        dimensions, longest = model.get_embedding_dimension(), model.max_seq_length
+        if dimensions is None or longest is None or not hasattr(model[0], "auto_model") or not hasattr(tokenizer, "backend_tokenizer"):
+            raise ConfigError(f"embed.model: {name!r} is not a text transformer with a fast tokenizer, known dimensions and longest input.")
+        if model.default_prompt_name is not None:
+            raise ConfigError(f"embed.model: {name!r} puts its prompt {model.default_prompt_name!r} before texts; name one without.")
+        self._shapes = batch_shapes(int(longest), self._device)
+        self._tokenizer = WindowTokenizer(tokenizer, self._shapes[-1][1], name)
+        self._pad, self._has_types = int(tokenizer.pad_token_id or 0), "token_type_ids" in tokenizer.model_input_names
+        self.dimensions = int(dimensions)
+        self.fingerprint = _fingerprint(model, self._shapes, self._tokenizer.size)
+
+    def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> Encoded:
+        """Encode texts, in their order; `on_progress` gets the number of texts done since its last call."""
+        vectors = np.empty((len(texts), self.dimensions), dtype=np.float16)
+        tokens = np.empty(len(texts), dtype=np.int32)
+        parts = list(slices(texts, *_SLICE[self._device]))
+        with _fixed_arithmetic(self._device), ThreadPoolExecutor(1) as ahead, self._workers() as workers:
+            upcoming = [ahead.submit(self._tokenizer.cut, texts[part]) for part in parts[:1]]
+            for number, part in enumerate(parts):
+                cut = upcoming.pop().result()
+                upcoming += [ahead.submit(self._tokenizer.cut, texts[then]) for then in parts[number + 1 : number + 2]]
+                vectors[part], tokens[part] = self._encode_windows(cut, workers, on_progress), cut.tokens
+        return Encoded(vectors, tokens)
+
+    def _encode_windows(
+        self, cut: Windows, workers: ThreadPoolExecutor, on_progress: Callable[[int], None] | None
+    ) -> npt.NDArray[np.float16]:
+        vectors = np.empty((cut.sizes.size, self.dimensions), dtype=np.float16)
+        is_first = np.zeros(cut.sizes.size, dtype=bool)
+        is_first[cut.firsts] = True
+        special = self._tokenizer.before.size + self._tokenizer.after.size
+
+        def work(rung: int, members: npt.NDArray[np.intp]) -> int:
+            vectors[members] = self._forward(rung, cut.ids, cut.starts[members], cut.sizes[members])
+            return int(np.count_nonzero(is_first[members]))
+
+        for done in as_completed([workers.submit(work, *batch) for batch in plan_batches(cut.sizes + special, self._shapes)]):
+            count = done.result()
+            if on_progress is not None:
+                on_progress(count)
+        with self._directions():
+            return pool(cut, vectors)
+
+    def _forward(
+        self, rung: int, ids: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float16]:
+        """The vectors of a batch's windows; rows without a window are dummies."""
+        import torch
+
+        before, after = self._tokenizer.before, self._tokenizer.after
+        (rows, width), ends = self._shapes[rung], sizes[:, np.newaxis] + before.size
+        place = np.arange(width)
+        inputs = np.full((rows, width), self._pad, dtype=np.int64)
+        filled = inputs[: sizes.size]
+        inside = (place >= before.size) & (place < ends)
+        filled[inside] = ids[(starts[:, np.newaxis] + place - before.size)[inside]]
+        filled[:, : before.size] = before
+        filled[np.arange(sizes.size)[:, np.newaxis], ends + np.arange(after.size)] = after
+        mask = np.zeros((rows, width), dtype=np.int64)
+        mask[: sizes.size] = place < ends + after.size
+        mask[:, 0] = 1  # a row without any token, dummies among them, would average over nothing
+        features = {"input_ids": torch.from_numpy(inputs), "attention_mask": torch.from_numpy(mask)}
+        if self._has_types:
+            features["token_type_ids"] = torch.zeros((rows, width), dtype=torch.int64)
+        if self._device == "cuda":  # from pinned memory the copies do not hold up this thread
+            features = {name: tensor.pin_memory().to("cuda", non_blocking=True) for name, tensor in features.items()}
+        with torch.inference_mode():
+            vectors = self._model(features)["sentence_embedding"][: sizes.size].float().cpu().numpy()
+        with self._directions():
+            return round_vectors(vectors)
+
+    @contextmanager
+    def _directions(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise PrefineError(f"embed.model: {self._name!r} gave an unusable vector: {error}. Try `embed: {{dtype: float32}}`.") from error
+
+    @contextmanager
+    def _workers(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads that run one pass each; after an error none begins another."""
+        workers = ThreadPoolExecutor(self._passes, initializer=_use_one_stream if self._device == "cuda" else _use_one_thread)
+        try:
+            yield workers
+        finally:
+            workers.shutdown(cancel_futures=True)
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _use_one_stream() -> None:
+    import torch
+
+    stream: Any = torch.cuda.Stream
+    torch.cuda.set_stream(stream())  # of this thread alone: a result is waited for without the other's kernels
+
+
+@contextmanager
+def _fixed_arithmetic(device: str) -> Iterator[None]:
+    """Settings that rounding depends on, for the process, put back afterwards."""
+    import torch
+
+    with _ARITHMETIC:
+        # Workers set their own count, but new threads inherit the count that any thread set last.
+        threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        torch.set_float32_matmul_precision("highest")
+        if device == "cuda":
+            torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(precision)
+            torch.use_deterministic_algorithms(deterministic)
+
+
+def _fingerprint(model: "SentenceTransformer", shapes: tuple[tuple[int, int], ...], window: int) -> str:
+    """Everything a vector depends on besides its text, as loaded: where the files lie does not matter."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    transformer: Any = model[0]
+    tokenizer = json.loads(transformer.tokenizer.backend_tokenizer.to_str())
+    network = transformer.auto_model.config.to_dict()
+    about = {
+        "modules": [[type(module).__name__, getattr(module, "get_config_dict", dict)()] for module in model],
+        "network": {key: value for key, value in network.items() if key not in ("_name_or_path", "transformers_version")},
+        "tokenizer": {key: value for key, value in tokenizer.items() if key not in ("truncation", "padding")},
+        "shapes": shapes,
+        "windows": [window, "mean weighted by tokens"],
+        "dtype": str(model.dtype),
+        "device": model.device.type,
+        "rounding": "fp16",
+    }
+    digest.update(json.dumps(about, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
