@@ -228,14 +228,17 @@ def _stars(near: Near) -> None:
             _edited(near, row, kinds, where, elsewhere=kinds == ("punctuation",))
 
 
-def _chains(near: Near, entries: list[list[str]]) -> None:
+def _chains(near: Near, entries: list[list[Any]]) -> None:
     """Edit a row, and then the edited one: which of the three are merged depends on which comes first."""
-    for prompt_id, *slips in entries:
-        fits = lambda r, p=prompt_id, s=slips: r.prompt_id == p and _unanimous(r) and all(_count(r, old) == 1 for old in s[::2])  # noqa: E731
-        row = near.take(fits, slips)
-        for old, new in zip(slips[::2], slips[1::2], strict=True):
+    for prompt_id, *edits in entries:
+        slips = [list(zip(edit[::2], edit[1::2], strict=True)) for edit in edits]
+        old = [before for edit in slips for before, _ in edit]
+        fits = lambda r, p=prompt_id, o=old: r.prompt_id == p and _unanimous(r) and all(_count(r, one) == 1 for one in o)  # noqa: E731
+        row = near.take(fits, edits)
+        for edit in slips:
             row = near.add(copy_row(row, row.file, "chain_edit"))
-            _replace(row, old, new)
+            for before, after in edit:
+                _replace(row, before, after)
             row.change = ["typo"]
 
 
@@ -272,4 +275,3 @@ def _opposed(near: Near) -> None:
                 other.votes = [Vote("a")]
             for one in (row, other):
                 one.flags = [{"side": None, "flag": "near_duplicate_conflict"}]
-

@@ -53,8 +53,8 @@ def examine(config: PipelineConfig, base: Path, dataset_root: str, version: str 
         done: gets the number of pairs looked at since its last call.
 
     Returns:
-        A JSON document: dataset, version, thresholds, pairs (all), contaminated (pairs), and for each benchmark its prompts, its
-        contaminated pairs, pairs by text and kind, and examples.
+        A JSON document: dataset, version, thresholds, pairs (all), contaminated (pairs), and for each benchmark its prompts (and how many
+        are short), its contaminated pairs, pairs by text and kind, and examples.
 
     Raises:
         ConfigError: a benchmark cannot be read.
@@ -120,6 +120,7 @@ def _told(
         "name": name,
         "uri": storage.without_credentials(benchmark.uri),
         "prompts": prompts.entries.filter(pl.col("benchmark") == name).height,
+        "short_prompts": prompts.entries.filter((pl.col("benchmark") == name) & ~pl.col("long")).height,
         "pairs": counts[(name,)],
         "hits": {text: {kind: counts[(name, text, kind)] for kind in ("ngram", "cosine")} for text in dict.fromkeys(_PLACES.values())},
         "examples": [
@@ -167,7 +168,8 @@ def render(report: dict[str, Any], config: PipelineConfig, file: Path, added: Se
     )
     for one in report["benchmarks"]:
         yield ""
-        yield f"{one['name']}: {one['prompts']:,} prompts, found in {one['pairs']:,} pairs"
+        short = f" ({one['short_prompts']:,} of fewer words)" if one["short_prompts"] else ""
+        yield f"{one['name']}: {one['prompts']:,} prompts{short}, found in {one['pairs']:,} pairs"
         for text, kinds in one["hits"].items():
             yield f"  {text:<9} {kinds['ngram']:>8,} by words  {kinds['cosine']:>8,} by cosine"
         for example in one["examples"]:

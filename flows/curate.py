@@ -166,18 +166,17 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     _stop_at_too_many(run.config, inputs)
     steps.reduce_scales(run, inputs)
     everything = list(range(run.partitions))
-    paired = stages.each("pair up", steps.pair_up, everything)
+    paired = stages.each("pair up", _pair_up, everything)
     filled = [p for p, counts in zip(everything, paired, strict=True) if counts["pairs"]]
     texts = sum(counts["texts"] for counts in paired)
     steps.encoder(run.config.embed)  # once, before two workers ask for it at the same time and each load it
     with stages.timed("embed", texts, "texts") as done:
         futures = [work.submit(f"embed {run.name(p)}", steps.embed, run, p, done) for p in filled]
         embedded = sum(future.result() for future in futures)
-    compared = _merge_near_duplicates(stages, filled) if filled else 0
-    with stages.timed("benchmarks", benchmarks.height, "prompts") as done:
-        decontaminating.prepare(run, benchmarks, done)
-    stages.each("decontaminate", decontaminating.mark, filled, "merged", "marked")
-    stages.each("consensus", steps.decide, filled)
+        work.submit("compact embeddings", steps.compact_embeddings, run).result()
+    compared = _find_near_duplicates(stages, filled) if filled else 0
+    work.submit("embed benchmarks", decontaminating.prepare, run, benchmarks).result()
+    stages.each("merge, decontaminate, consensus", _settle, filled)
     steps.reduce_summaries(run, filled)
     stages.each("signals", steps.add_signals, filled)
     rounds = rules.rounds(ruleset)
@@ -185,8 +184,7 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
         cutoff = steps.share_cutoff(run, filled, number, group[0]) if group[0].is_share else None
         name = f"rules {number + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}"
         stages.each(name, steps.apply_rules, filled, group, number, cutoff)
-    stages.each("follow merged pairs", steps.summarise_fates, filled, len(rounds))
-    steps.reduce_fates(run, filled)
+    steps.gather_fates(run, filled, len(rounds))
     written = stages.each("write up", steps.write_up, everything, len(rounds))
     counts = _funnel(inputs, paired, written, ruleset)
     with stages.timed("publish", 1, "version") as done:
@@ -202,20 +200,28 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, compared, _peak_mb())
 
 
-def _merge_near_duplicates(stages: _Stages, partitions: list[int]) -> int:
-    """Pairs that repeat another one leave, and their votes count there. Returns how many texts were compared with all others."""
-    run = stages.run
-    stages.each("describe texts", deduplicating.describe, partitions)
-    with stages.timed("search near duplicates", len(deduplicating.ROLES), "searches") as done:
-        compared = 0
+def _pair_up(run: Run, partition: int) -> dict[str, int]:
+    counts = steps.pair_up(run, partition)
+    if counts["pairs"]:
+        deduplicating.describe(run, partition)
+    return counts
+
+
+def _find_near_duplicates(stages: _Stages, partitions: list[int]) -> int:
+    """Find out which pairs repeat another one. Returns how many texts were compared with all others."""
+    compared = 0
+    with stages.timed("search near duplicates", len(deduplicating.ROLES) + 1, "steps") as done:
         for role in deduplicating.ROLES:  # one after the other: each uses every core
-            compared += _result(work.submit(f"search near {role}s", deduplicating.search, run, partitions, role), done)
-    with stages.timed("group near duplicates", 1, "groups") as done:
-        _result(work.submit("group near duplicates", deduplicating.group, run, partitions), done)
-    stages.each("summarise near duplicates", deduplicating.summarise, partitions)
-    deduplicating.reduce(run, partitions)
-    stages.each("merge near duplicates", deduplicating.merge, partitions)
+            compared += _result(work.submit(f"search near {role}s", deduplicating.search, stages.run, partitions, role), done)
+        _result(work.submit("group near duplicates", deduplicating.group, stages.run, partitions), done)
     return compared
+
+
+def _settle(run: Run, partition: int) -> None:
+    """What follows for a partition from the near duplicates of all: one task for three short steps."""
+    deduplicating.merge(run, partition)
+    decontaminating.mark(run, partition, "merged", "marked")
+    steps.decide(run, partition)
 
 
 def _artifact_key(dataset: str) -> str:

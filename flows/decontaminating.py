@@ -3,7 +3,6 @@
 Nothing here decides about data: that is `pipeline.decontaminate`.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -76,11 +75,11 @@ def _as_in_pairs(turns: pl.DataFrame, config: PipelineConfig) -> pl.DataFrame:
     return spoken.with_columns(text_id=content_hash(spoken.get_column("text"), "text")).select(ENTRIES.names())
 
 
-def prepare(run: Run, entries: pl.DataFrame, done: Callable[[int], None]) -> dict[str, int]:
+def prepare(run: Run, entries: pl.DataFrame) -> dict[str, int]:
     """Embed the benchmark prompts that the store does not have, and leave all for the partitions' tasks."""
     storage.write_table(entries, run.whole(_TABLE))
     long = decontaminate.prepare(entries, run.config.decontaminate.ngram).entries.filter("long")
-    embedded = vectors.embed_missing(Store(run.store), steps.encoder(run.config.embed), placed(long), done)
+    embedded = vectors.embed_missing(Store(run.store), steps.encoder(run.config.embed), placed(long), lambda _: None)
     return {"prompts": entries.height, "embedded": embedded}
 
 
@@ -116,7 +115,7 @@ def placed(texts: pl.DataFrame) -> pl.DataFrame:
 def prompt_vectors(store: Store, config: PipelineConfig, prompts: Prompts) -> npt.NDArray[np.float16]:
     """The vectors of the long prompts, in their order."""
     long = prompts.entries.filter("long")
-    index, stored = vectors.stored(store, steps.encoder(config.embed), long.get_column("text_id"))
+    index, stored = vectors.needed(store, steps.encoder(config.embed), long.get_column("text_id"))
     rows = long.join(index, on="text_id", how="left", maintain_order="left").get_column("index").drop_nulls()
     asked: npt.NDArray[np.float16] = stored[rows.to_numpy()]
     return asked
@@ -125,5 +124,5 @@ def prompt_vectors(store: Store, config: PipelineConfig, prompts: Prompts) -> np
 def hits_of(store: Store, config: PipelineConfig, texts: pl.DataFrame, prompts: Prompts, asked: npt.NDArray[np.float16]) -> pl.DataFrame:
     """Which of the texts (bucket, text_id, text) hold which prompts, whose vectors are `asked`: `decontaminate.HITS`."""
     first, last = int(texts.get_column("bucket").min() or 0), int(texts.get_column("bucket").max() or 0)  # type: ignore[arg-type]
-    index, stored = vectors.stored(store, steps.encoder(config.embed), texts.get_column("text_id"), first, last)
+    index, stored = vectors.needed(store, steps.encoder(config.embed), texts.get_column("text_id"), first, last)
     return decontaminate.find_hits(texts, index, stored, prompts, asked, config.decontaminate)

@@ -14,7 +14,7 @@ import polars as pl
 from flows import steps, vectors
 from flows.steps import Run
 from pipeline import storage
-from pipeline.dedup import facts, groups, hits, lexical, merging, pairs
+from pipeline.dedup import apart, facts, groups, hits, lexical, merging, pairs
 from pipeline.dedup.keys import keys_of
 from pipeline.similarity import cosine_rows, cross_join, self_join
 from pipeline.stage import partition_buckets
@@ -22,14 +22,14 @@ from pipeline.store import Store
 
 HITS = "hits"
 ROLES = {"prompt": ["prompt_text"], "answer": ["low_text", "high_text"]}
-_PAIRS_AT_ONCE = 50_000  # pairs of texts compared at a time: 80 MB of vectors
+_PAIRS_AT_ONCE = 50_000  # pairs of texts compared at a time: 80 MB of vectors, and at most 100,000 texts
 
 
 def describe(run: Run, partition: int) -> None:
     """A partition's pairs by the ids of their texts, and the MinHash bands of the texts."""
     texts = storage.read_table(run.place("texts", partition), ["text_id", "text"]).unique("text_id", keep="any")
     storage.write_table(keys_of(storage.read_table(run.place("tally", partition))), run.place("keys", partition))
-    storage.write_table(lexical.signatures(texts), run.place("bands", partition))
+    storage.write_table(lexical.signatures(texts, run.config.deduplicate.shingles), run.place("bands", partition))
 
 
 def search(run: Run, partitions: list[int], role: str) -> int:
@@ -50,7 +50,8 @@ def search(run: Run, partitions: list[int], role: str) -> int:
     bands = [storage.read_table(run.place("bands", p)).filter(pl.col("text_id").is_in(wanted.implode())) for p in partitions]
     # Whatever is nearly close enough is a candidate for being alike in its letters too: MinHash alone finds nine in ten.
     maybe = pl.concat([lexical.candidates(bands), found.select("left", "right")]).unique().join(close, on=["left", "right"], how="anti")
-    alike = lexical.jaccard(maybe, _texts(run, partitions, maybe)).filter(pl.col("jaccard") >= config.min_jaccard)
+    alike = pl.concat(_jaccard(run, partitions, part) for part in _slices(maybe.sort("left", "right")))
+    alike = alike.filter(pl.col("jaccard") >= config.min_jaccard)
     edges = pl.concat([close, alike.select("left", "right")]).sort("left", "right")
     storage.write_table(edges, run.whole(f"near-{role}"))
     return compared
@@ -64,14 +65,15 @@ def _extend(run: Run, store: Store, fingerprint: str, wanted: pl.Series) -> int:
     if new.is_empty():
         return 0
     floor = min(config.floor, config.min_cosine)
-    before, found = _vectors(run, old)
+    before, found = _stored(run, old)
     if not found.all():  # embeddings were lost: what those texts were compared with cannot be completed, so all is done again
         store.drop(HITS, fingerprint)
         return _extend(run, store, fingerprint, wanted)
-    added, _ = _vectors(run, new)
+    added = _vectors(run, new)
     threads = run.config.embed.threads
     among, across = self_join(added, floor, threads=threads), cross_join(added, before, floor, threads=threads)
     store.write(HITS, fingerprint, hits.rows_of(new, among, across, old))
+    store.compact(HITS, fingerprint)
     return len(new)
 
 
@@ -82,27 +84,25 @@ def group(run: Run, partitions: list[int]) -> None:
     near = {role: storage.read_table(run.whole(f"near-{role}")) for role in ROLES}
     found = pairs.candidate_pairs(keys, near["prompt"], near["answer"])
     scored = pairs.score_pairs(found, _scores(run, partitions, pairs.compared_texts(found)), config.min_cosine, config.min_jaccard)
-    compared = pairs.compared_texts(scored)
+    ends = pl.concat([pairs.compared_texts(scored), apart.own_answers(scored)]).unique().sort("left", "right")
+    near_pairs = apart.told_apart(scored, _scores(run, partitions, ends))
+    compared = pairs.compared_texts(near_pairs)
     differing = compared.filter(_differences(run, partitions, compared).is_not_null())
-    edges = groups.mark_conflicts(scored, keys, differing)
+    edges = groups.mark_conflicts(near_pairs, keys, differing)
     merges = groups.representatives(keys, edges.filter(~pl.col("conflict") if config.merge else pl.lit(False)).drop("conflict"))
     storage.write_table(merges, run.whole("merges"))
     storage.write_table(groups.conflicting_pairs(edges, merges).to_frame(), run.whole("conflicts"))
+    _gather(run, partitions, merges)
 
 
-def summarise(run: Run, partition: int) -> None:
-    """What a partition's absorbed pairs add to others, and the answers of its representatives."""
-    tally, merges = storage.read_table(run.place("tally", partition)), storage.read_table(run.whole("merges"))
-    storage.write_table(merging.summarise_absorbed(tally, merges), run.place("absorbed", partition))
-    storage.write_table(merging.summarise_answers(tally, merges), run.place("answers", partition))
-
-
-def reduce(run: Run, partitions: list[int]) -> None:
-    """Bring together what `summarise` gave."""
-    absorbed = pl.concat(storage.read_table(run.place("absorbed", p)) for p in partitions)
-    answers = [storage.read_table(run.place("answers", p)) for p in partitions]
-    merges = storage.read_table(run.whole("merges"))
-    storage.write_table(absorbed, run.whole("absorbed"))
+def _gather(run: Run, partitions: list[int], merges: pl.DataFrame) -> None:
+    """What absorbed pairs add to others, and the answers of their representatives, over all partitions."""
+    absorbed, answers = [], []
+    for partition in partitions:
+        tally = storage.read_table(run.place("tally", partition), merging.COLUMNS)
+        absorbed.append(merging.summarise_absorbed(tally, merges))
+        answers.append(merging.summarise_answers(tally, merges))
+    storage.write_table(pl.concat(absorbed), run.whole("absorbed"))
     storage.write_table(merging.name_answers(merges, answers), run.whole("counted"))
 
 
@@ -125,7 +125,14 @@ def _polars(store: Store, fingerprint: str) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(store.read(HITS, fingerprint, 0, 255, hits.HITS)))
 
 
-def _vectors(run: Run, ids: pl.Series) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
+def _vectors(run: Run, ids: pl.Series) -> npt.NDArray[np.float16]:
+    """The vectors of texts, in the order of their distinct ids."""
+    matrix, found = _stored(run, ids)
+    vectors.require(Store(run.store), ids.filter(pl.Series(~found)))
+    return matrix
+
+
+def _stored(run: Run, ids: pl.Series) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
     """The stored vectors of texts, in the order of their distinct ids, and which of them are there."""
     model = steps.encoder(run.config.embed)
     matrix, found = np.zeros((len(ids), model.dimensions), np.float16), np.zeros(len(ids), bool)
@@ -144,26 +151,34 @@ def _texts(run: Run, partitions: list[int], ends: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts).unique("text_id", keep="any")
 
 
-def _slices(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    yield from rows.iter_slices(_PAIRS_AT_ONCE) if rows.height else [rows]
+def _slices(ends: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Pairs of texts, as many as are compared at once: their texts need not all fit in memory."""
+    yield from ends.iter_slices(_PAIRS_AT_ONCE) if ends.height else [ends]
+
+
+def _jaccard(run: Run, partitions: list[int], ends: pl.DataFrame) -> pl.DataFrame:
+    return lexical.jaccard(ends, _texts(run, partitions, ends), run.config.deduplicate.shingles)
 
 
 def _scores(run: Run, partitions: list[int], ends: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of texts (left, right) with both their scores; no cosine where one is no text with a vector."""
-    texts = _texts(run, partitions, ends)
-    known = ends.filter(pl.all_horizontal(pl.col("left", "right").is_in(texts.get_column("text_id").implode())))
-    ids = texts.get_column("text_id").sort()
-    matrix, _ = _vectors(run, ids)
-    rows = known.select(ids.search_sorted(known[name]).alias(name) for name in ("left", "right"))
-    cosines = [cosine_rows(matrix[part["left"].to_numpy()], matrix[part["right"].to_numpy()]) for part in _slices(rows)]
-    return lexical.jaccard(known, texts).with_columns(cosine=np.concatenate(cosines))
+    """Pairs of texts (left, right) with both their scores; none where one is no text with a vector."""
+    ids = pl.concat([ends.get_column("left"), ends.get_column("right")]).unique()
+    texts = [storage.read_table(run.place("texts", p), ["text_id"]).to_series() for p in partitions]
+    ids = ids.filter(ids.is_in(pl.concat(texts).unique().implode())).sort()
+    known = ends.filter(pl.all_horizontal(pl.col("left", "right").is_in(ids.implode())))
+    matrix = _vectors(run, ids)
+    parts = []
+    for part in _slices(known):
+        left, right = (matrix[ids.search_sorted(part[name]).to_numpy()] for name in ("left", "right"))
+        parts.append(_jaccard(run, partitions, part).with_columns(cosine=cosine_rows(left, right)))
+    return pl.concat(parts)
 
 
 def _differences(run: Run, partitions: list[int], ends: pl.DataFrame) -> pl.Series:
     """What two texts say differently, for each pair of texts (left, right); null where nothing, or where one is no text."""
-    texts = _texts(run, partitions, ends)
     parts = []
     for part in _slices(ends):
+        texts = _texts(run, partitions, part)
         for name in ("left", "right"):
             part = part.join(texts.rename({"text_id": name, "text": f"{name}_said"}), on=name, how="left", maintain_order="left")
         parts.append(facts.difference(part["left_said"], part["right_said"]))

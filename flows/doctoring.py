@@ -19,7 +19,9 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
     """Name, outcome and detail of every check; with a config, also of what it names."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
     yield "versions", True, f"Python {platform.python_version()}, {versions}"
-    yield "memory and cores", True, f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GB, {os.cpu_count()} cores, {_gpu()}"
+    yield "memory and cores", True, f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GB, {os.cpu_count()} cores"
+    yield "GPU", True, _gpu()
+    yield "near-duplicate search", True, _search()
     embed = EmbedConfig()
     if config is not None:
         try:
@@ -37,6 +39,7 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
         how = f"key from {loaded.annotators.key_env}" if named else f"{loaded.annotators.key_env} is not set: the dataset's name is the key"
         yield "annotator ids", True, f"{loaded.annotators.ids}; {how}"
         embed = loaded.embed
+    yield "embedding precision", True, _precision(embed)
     yield ("embedding model", *_model(embed))
     yield ("Prefect", *_prefect())
 
@@ -44,7 +47,30 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
 def _gpu() -> str:
     import torch
 
-    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "no GPU (embeddings run on the CPU)"
+    if not torch.cuda.is_available():
+        return "no CUDA device: embedding and search run on the CPU"
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return f"CUDA {torch.version.cuda}: {', '.join(names)}"
+
+
+def _search() -> str:
+    import torch
+
+    from pipeline.similarity.join import _compiles
+
+    if torch.cuda.is_available():
+        return "on the CUDA device"
+    slower = "plain products: numba or the instructions for it (AVX-512 VNNI) are missing; slower, with the same hits"
+    return "compiled for this processor (AVX-512 VNNI)" if _compiles() else slower
+
+
+def _precision(config: EmbedConfig) -> str:
+    from pipeline.embed import precision
+
+    taken = precision(config)
+    if config.dtype != "auto":
+        return f"{taken}, as the config says"
+    return f"{taken}: this machine {'multiplies' if taken == 'bfloat16' else 'has no instructions for'} bfloat16 numbers"
 
 
 def _source(source: SourceConfig, base: Path) -> tuple[bool, str]:
@@ -75,7 +101,7 @@ def _model(config: EmbedConfig) -> tuple[bool, str]:
         model.encode(["Is the model here?"])
     except PrefineError as error:
         return False, str(error)
-    return True, f"{config.model} ({config.dtype}, {model.dimensions} dimensions) encodes; fingerprint {model.fingerprint}"
+    return True, f"{config.model} ({model.dimensions} dimensions) encodes; fingerprint {model.fingerprint}"
 
 
 def _prefect() -> tuple[bool, str]:

@@ -18,7 +18,7 @@ from pipeline.config import EmbedConfig, PipelineConfig, RatingsConfig
 from pipeline.consensus.majority import majority
 from pipeline.dedup import clusters, merging
 from pipeline.schemas import CONTENT_SIGNALS, DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING
-from pipeline.signals import degenerate, language, lengths, personal, repeats, similarity, votes
+from pipeline.signals import degenerate, equivalence, language, lengths, personal, repeats, similarity, votes
 from pipeline.stage import bucket_of, partition_buckets
 from pipeline.store import Store
 from pipeline.texts import add_text_ids
@@ -56,10 +56,10 @@ class Run:
         return f"buckets {first:02x}-{last:02x}"
 
 
-def _read_parts(run: Run, table: str, partition: int) -> pl.DataFrame | None:
+def _read_parts(run: Run, table: str, partition: int, columns: list[str] | None = None) -> pl.DataFrame | None:
     folder = storage.join(run.scratch, table, f"{partition:03d}")
     names = storage.children(folder)
-    return storage.read_table([storage.join(folder, name) for name in names]) if names else None
+    return storage.read_table([storage.join(folder, name) for name in names], columns) if names else None
 
 
 def _moved(run: Run) -> pl.DataFrame:
@@ -121,6 +121,11 @@ def embed(run: Run, partition: int, done: Callable[[int], None]) -> int:
     return vectors.embed_missing(Store(run.store), encoder(run.config.embed), texts, done)
 
 
+def compact_embeddings(run: Run) -> int:
+    """Join small files of embeddings, once all are there."""
+    return vectors.compact(Store(run.store), encoder(run.config.embed))
+
+
 def decide(run: Run, partition: int) -> None:
     """Votes to chosen and rejected; what the global parts of later stages need from this partition."""
     pairs = split.add_cluster(majority(storage.read_table(run.place("marked", partition)), run.config.consensus))
@@ -154,9 +159,11 @@ def add_signals(run: Run, partition: int) -> None:
     """Every signal of a partition's pairs."""
     pairs = split.join_clusters(storage.read_table(run.place("decided", partition)), storage.read_table(run.whole("joined")))
     texts = storage.read_table(run.place("texts", partition), ["text_id"]).to_series()
-    index, embedded = vectors.stored(Store(run.store), encoder(run.config.embed), texts, *run.buckets(partition))
+    model = encoder(run.config.embed)
+    index, embedded = vectors.needed(Store(run.store), model, texts, *run.buckets(partition))
     pairs = lengths.add_lengths(pairs, index.select("text_id", "tokens"))
-    pairs = similarity.add_cosines(pairs, index, embedded)
+    pairs = equivalence.add_equivalence(similarity.add_cosines(pairs, index, embedded))
+    pairs = equivalence.add_bmas(pairs, model)
     pairs = degenerate.add_degenerate(votes.add_votes(pairs))
     pairs = repeats.add_repeats(pairs, storage.read_table(run.whole("repeats")))
     pairs = repeats.add_near_repeats(pairs, storage.read_table(run.whole("near-repeats")))
@@ -188,19 +195,16 @@ def share_cutoff(run: Run, partitions: list[int], step: int, rule: rules.Rule) -
     return rules.reduce_share([rules.summarise_share(storage.read_table(place), rule) for place in places], rule)
 
 
-def summarise_fates(run: Run, partition: int, rounds: int) -> None:
-    """What became of a partition's pairs that count the votes of others."""
-    counted = storage.read_table(run.whole("merges")).select(pair_id="merged_into").unique()
-    left = _read_parts(run, "left", partition)
-    assert left is not None
-    fates = ledger.fates_of(storage.read_table(run.place(f"pairs-{rounds}", partition)), left)
-    storage.write_table(fates.join(counted, on="pair_id", how="semi"), run.place("fates", partition))
-
-
-def reduce_fates(run: Run, partitions: list[int]) -> None:
-    """Bring together what `summarise_fates` gave."""
-    none = ledger.fates_of(_empty(DROPPED), _empty(DROPPED))
-    storage.write_table(pl.concat([none, *(storage.read_table(run.place("fates", p)) for p in partitions)]), run.whole("fates"))
+def gather_fates(run: Run, partitions: list[int], rounds: int) -> None:
+    """What became of the pairs that count the votes of others, over all partitions."""
+    parts = [ledger.fates_of(_empty(DROPPED), _empty(DROPPED))]
+    counted = storage.read_table(run.whole("merges")).get_column("merged_into").unique() if partitions else pl.Series(dtype=pl.String)
+    for partition in partitions:
+        left = _read_parts(run, "left", partition, ["pair_id", *ledger.WHY, "witness_pair_id"])
+        assert left is not None
+        fates = ledger.fates_of(storage.read_table(run.place(f"pairs-{rounds}", partition), ["pair_id"]), left)
+        parts.append(fates.filter(pl.col("pair_id").is_in(counted.implode())))
+    storage.write_table(pl.concat(parts), run.whole("fates"))
 
 
 def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:

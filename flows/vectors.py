@@ -5,14 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import embed as embedding
+from pipeline.errors import PrefineError
 from pipeline.store import Store
 
 EMBEDDINGS = "embeddings"
-TEXTS_AT_ONCE = 4_096  # embedded between two writes to the store: what a killed run loses at most
+TEXTS_AT_ONCE = 131_072  # most that are embedded between two writes to the store: what a killed run loses
 
 
 def embed_missing(store: Store, model: embedding.Encoder, texts: pl.DataFrame, done: Callable[[int], None]) -> int:
@@ -21,19 +20,44 @@ def embed_missing(store: Store, model: embedding.Encoder, texts: pl.DataFrame, d
         return 0
     missing = embedding.missing_texts(texts, store.keys(EMBEDDINGS, model.fingerprint, *_buckets(texts)))
     done(texts.height - missing.height)
-    for start in range(0, missing.height, TEXTS_AT_ONCE):
-        part = missing.slice(start, TEXTS_AT_ONCE)
+    for part in missing.iter_slices(min(TEXTS_AT_ONCE, model.texts_at_once)):
         store.write(EMBEDDINGS, model.fingerprint, embedding.encode_table(part, model, done))
         done(part.height - part.get_column("text_id").n_unique())  # texts under two prompts are encoded once
     return missing.height
+
+
+def compact(store: Store, model: embedding.Encoder) -> int:
+    """Join small files of the store: every run adds one a partition. Returns how many."""
+    return store.compact(EMBEDDINGS, model.fingerprint)
+
+
+def needed(
+    store: Store, model: embedding.Encoder, ids: pl.Series, first: int = 0, last: int = 255
+) -> tuple[pl.DataFrame, npt.NDArray[np.float16]]:
+    """What `stored` gives, of texts that were embedded before.
+
+    Raises:
+        PrefineError: a text has no vector any more.
+    """
+    index, found = stored(store, model, ids, first, last)
+    require(store, ids.filter(~ids.is_in(index.get_column("text_id").implode())))
+    return index, found
+
+
+def require(store: Store, lost: pl.Series) -> None:
+    """Raise PrefineError when texts that were embedded have no vector any more."""
+    if len(lost):
+        raise PrefineError(
+            f"embeddings: {lost.n_unique()} texts lost their vector after they were embedded, the first is {lost.sort()[0]}: a file of "
+            f"{store.root} was broken and is set aside, as the log says. Run again: what is missing is embedded then, and nothing else."
+        )
 
 
 def stored(
     store: Store, model: embedding.Encoder, ids: pl.Series, first: int = 0, last: int = 255
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float16]]:
     """Row numbers and token counts (text_id, index, tokens) and vectors of those of the texts that some buckets of the store hold."""
-    table = store.read(EMBEDDINGS, model.fingerprint, first, last, embedding.embedding_schema(model.dimensions))
-    table = table.filter(pc.is_in(table.column("key"), value_set=ids.unique().sort().to_arrow().cast(pa.string())))
+    table = store.read(EMBEDDINGS, model.fingerprint, first, last, embedding.embedding_schema(model.dimensions), keys=ids)
     keys = pl.DataFrame(pl.from_arrow(table.select(["key", "tokens"]))).rename({"key": "text_id"}).cast({"tokens": pl.Int64})
     # A text that sits under two prompts is stored in both buckets, with the same vector.
     index = keys.with_columns(index=pl.int_range(pl.len(), dtype=pl.Int64)).unique("text_id", keep="first", maintain_order=True)

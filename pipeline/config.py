@@ -296,7 +296,11 @@ class DeduplicateConfig(_Part):
         default=0.95, ge=0.5, le=1.0, description="Embeddings at least this close are near duplicates; of a pair, prompt and both answers."
     )
     min_jaccard: float = Field(
-        default=0.8, gt=0.0, le=1.0, description="Texts that share at least this part of their word 5-grams are near duplicates too."
+        default=0.8, gt=0.0, le=1.0, description="Texts that share at least this part of their 5-grams are near duplicates too."
+    )
+    shingles: Literal["characters", "words"] = Field(
+        default="characters",
+        description="What the 5-grams are of. words, as datatrove has it, misses nearly every text with a slip in a word.",
     )
     floor: float = Field(
         default=0.9, ge=0.5, le=1.0, description="Hits are stored down to this cosine: min_cosine may move above it without a new search."

@@ -12,7 +12,7 @@ _NOTHING = {
 }
 
 
-_WHY = ("stage", "reason", "score", "threshold", "detail")
+WHY = ("stage", "reason", "score", "threshold", "detail")
 _BEST_FIRST = {"published": 0, "merged": 1, "dropped": 2}
 
 
@@ -86,14 +86,14 @@ def fates_of(published: pl.DataFrame, dropped: pl.DataFrame) -> pl.DataFrame:
 
 def _with_merged(fates: pl.DataFrame, representatives: pl.DataFrame) -> pl.DataFrame:
     """The fates, with those of absorbed pairs as their representatives' fates make them."""
-    known = representatives.select("pair_id", *(pl.col(name).alias(f"_{name}") for name in ("fate", *_WHY)))
+    known = representatives.select("pair_id", *(pl.col(name).alias(f"_{name}") for name in ("fate", *WHY)))
     joined = fates.join(known, left_on="witness_pair_id", right_on="pair_id", how="left", maintain_order="left")
     absorbed = (pl.col("stage") == "deduplicate") & (pl.col("reason") == "near_duplicate")
     follows = absorbed & (pl.col("_fate") == "dropped")
     why = pl.format("merged into {}, which was dropped", "witness_pair_id") + pl.format(": {}", "_detail").fill_null("")
     return joined.with_columns(
         pl.when(absorbed & (pl.col("_fate") == "published")).then(pl.lit("merged")).otherwise("fate").alias("fate"),
-        *(pl.when(follows).then(f"_{name}").otherwise(name).alias(name) for name in _WHY[:-1]),
+        *(pl.when(follows).then(f"_{name}").otherwise(name).alias(name) for name in WHY[:-1]),
         pl.when(follows).then(why).otherwise("detail").alias("detail"),
     ).select(fates.columns)
 

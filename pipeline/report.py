@@ -13,6 +13,8 @@ REPORTED_VIEWS = {  # file of sql/views -> heading
     "quarantine_reasons": "What could not be read",
     "drop_reasons": "Why pairs were dropped",
     "duplicates": "Copies merged",
+    "near_duplicates_by_source": "Near duplicates, by source",
+    "contamination_by_benchmark": "Benchmark prompts found",
     "flags": "Flags",
     "languages": "Languages of the prompts",
     "length_bias": "Is the longer answer the chosen one?",

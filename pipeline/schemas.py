@@ -167,6 +167,11 @@ SIGNALS = [
     _optional("cosine_chosen_rejected", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
     _optional("cosine_prompt_chosen", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
     _optional("cosine_prompt_rejected", pa.float64(), unit="cosine", range="-1 to 1", source="pipeline.signals.similarity"),
+    # how much both answers say the same
+    _required("edit_distance", pa.float64(), unit="share", range="edits of words and marks / the longer answer's, 0 to 1", source="pipeline.signals.equivalence"),
+    _required("answers_jaccard", pa.float64(), unit="share", range="shared / all distinct word 5-grams, 0 to 1", source="pipeline.signals.equivalence"),
+    _optional("bmas", pa.float64(), unit="cosine", range="-1 to 1; null: an answer has no tokens, or the encoder shows none", source="Mixed-R1 (2025)"),
+    _required("answers_equivalent", pa.bool_(), unit="flag", range="cosine at least 0.95 or Jaccard at least 0.8, and no number, name or negation differs", source="Tomayto, Tomahto (2022)"),
     # decontamination
     _optional("contamination", pa.float64(), unit="share or cosine", range="highest hit with a benchmark prompt, at least its threshold; null: none", source="pipeline.decontaminate"),
     _optional("contaminated_by", pa.string(), unit="benchmark:row", range="null: none", source="pipeline.decontaminate"),

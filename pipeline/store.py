@@ -18,6 +18,7 @@ import fsspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
@@ -34,6 +35,9 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SMALL_SEGMENTS = 32  # so many are left alone: opening them costs less than writing them again after every run
 _JOINED_BYTES = 128 << 20  # of a joined segment at most, on disk; bounds what `compact` holds in memory
 _LISTINGS = 10  # a reader from whom segments vanish more often has another problem than `compact`
+
+_FORMAT = pads.ParquetFileFormat(default_fragment_scan_options=pads.ParquetFragmentScanOptions(page_checksum_verification=True))
+_BATCHES_AHEAD = 4  # row groups read before they are asked for
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +80,18 @@ class Store:
         return self._put(folder, _first_of_each_key(typed))
 
     def read(
-        self, kind: str, fingerprint: str, first_bucket: int, last_bucket: int, schema: pa.Schema, columns: list[str] | None = None
+        self,
+        kind: str,
+        fingerprint: str,
+        first_bucket: int,
+        last_bucket: int,
+        schema: pa.Schema,
+        columns: list[str] | None = None,
+        keys: pl.Series | None = None,
     ) -> pa.Table:
-        """Everything stored for a run of buckets, sorted by bucket and key, one row a key.
+        """What is stored for a run of buckets, sorted by bucket and key, one row a key.
+
+        Files are read a few thousand rows at a time, so memory goes with what is returned and not with what is stored.
 
         Args:
             kind: as written.
@@ -87,6 +100,7 @@ class Store:
             last_bucket: 0 to 255, inclusive.
             schema: the table's whole schema, so that an empty store has one too.
             columns: value columns to read, all of them when left out; `bucket` and `key` always come along.
+            keys: read these alone (String, of any order, without nulls); all of them when left out.
 
         Returns:
             `schema`, cut to `columns`. A segment that is broken or has other columns is left out with a warning and set
@@ -96,12 +110,12 @@ class Store:
             OSError: the disk or the network failed; no segment is taken for broken because of that.
         """
         wanted = schema if columns is None else pa.schema([*KEY_SCHEMA, *(schema.field(c) for c in columns if c not in KEY_SCHEMA.names)])
-        return self._collect(kind, fingerprint, first_bucket, last_bucket, wanted, wanted.names)
+        return self._collect(kind, fingerprint, first_bucket, last_bucket, wanted, wanted.names, keys)
 
     def keys(self, kind: str, fingerprint: str, first_bucket: int, last_bucket: int) -> pa.Table:
         """Which results are there: `bucket` and `key`, sorted.
 
-        The values are read along, a segment at a time: a key whose values are damaged is not there.
+        The values are read along: a key whose values are damaged is not there.
         """
         return self._collect(kind, fingerprint, first_bucket, last_bucket, KEY_SCHEMA, None)
 
@@ -125,18 +139,26 @@ class Store:
         storage.delete(self._folder(kind, fingerprint))
 
     def _collect(
-        self, kind: str, fingerprint: str, first_bucket: int, last_bucket: int, schema: pa.Schema, columns: list[str] | None
+        self,
+        kind: str,
+        fingerprint: str,
+        first_bucket: int,
+        last_bucket: int,
+        schema: pa.Schema,
+        columns: list[str] | None,
+        keys: pl.Series | None = None,
     ) -> pa.Table:
         """`columns` of all segments are read (None: all of them), those of `schema` are kept."""
         folder = self._folder(kind, fingerprint)
         buckets = (pc.field("bucket") >= first_bucket) & (pc.field("bucket") <= last_bucket)
+        ordered = None if keys is None else keys.unique().sort()
         for listing in range(1, _LISTINGS + 1):
             tables = [schema.empty_table()]
             try:
                 for name in storage.children(folder):
                     limits = _SEGMENT.fullmatch(name)
                     if limits and int(limits[1]) <= last_bucket and int(limits[2]) >= first_bucket:
-                        tables += _read_segment(storage.join(folder, name), schema, columns, buckets)
+                        tables += _read_segment(storage.join(folder, name), schema, columns, buckets, ordered)
                 break
             except FileNotFoundError:  # joined with others since it was listed; the next listing has what it went into
                 if listing == _LISTINGS:
@@ -214,13 +236,24 @@ def _groups(sizes: dict[str, int]) -> Iterator[list[str]]:
 
 
 def _read_segment(
-    place: str, schema: pa.Schema | None = None, columns: list[str] | None = None, buckets: pc.Expression | None = None
+    place: str,
+    schema: pa.Schema | None = None,
+    columns: list[str] | None = None,
+    buckets: pc.Expression | None = None,
+    keys: pl.Series | None = None,
 ) -> list[pa.Table]:
-    """A segment's rows; nothing, and the segment set aside, where it is broken or lacks columns of `schema`."""
+    """A segment's rows; nothing, and the segment set aside, where it is broken or lacks columns of `schema`.
+
+    All of `columns` are read, but only those of `schema` are kept, of rows with one of `keys` (sorted).
+    """
     try:
         with fsspec.open(place, "rb") as file:
-            table = pq.read_table(file, columns=columns, filters=buckets, page_checksum_verification=True)
-        return [table if schema is None else conform(table.select([c for c in table.column_names if c in schema.names]), schema, place)]
+            scanner = _FORMAT.make_fragment(file).scanner(columns=columns, filter=buckets, batch_readahead=_BATCHES_AHEAD)
+            whole = scanner.projected_schema
+            kept = whole.names if schema is None else [name for name in whole.names if name in schema.names]
+            batches = [batch.select(kept) if keys is None else _with_keys(batch, keys).select(kept) for batch in scanner.to_batches()]
+        table = pa.Table.from_batches(batches, pa.schema([whole.field(name) for name in kept]))
+        return [table if schema is None else conform(table, schema, place)]
     except (pa.ArrowException, OSError, SchemaError) as error:
         if not _is_damage(error):
             raise
@@ -230,6 +263,15 @@ def _read_segment(
     with contextlib.suppress(FileNotFoundError):  # another reader was faster
         fs.mv(path, f"{path}.broken")
     return []
+
+
+def _with_keys(batch: pa.RecordBatch, keys: pl.Series) -> pa.RecordBatch:
+    """The rows with one of some sorted keys. Not a hash table of the keys: there may be millions, of which a batch has few."""
+    if keys.is_empty():
+        return batch.slice(0, 0)
+    own = pl.Series(batch.column("key"))
+    at = keys.search_sorted(own).clip(upper_bound=len(keys) - 1)
+    return batch.filter((keys.gather(at) == own).to_arrow())
 
 
 def _is_damage(error: Exception) -> bool:
@@ -244,4 +286,6 @@ def _first_of_each_key(table: pa.Table) -> pa.Table:
     keys = pl.from_arrow(table.select(KEY_SCHEMA.names))
     assert isinstance(keys, pl.DataFrame)
     rows = keys.with_row_index("row").unique(["bucket", "key"], keep="first", maintain_order=True).sort("bucket", "key")
-    return table.take(rows["row"].to_arrow()).combine_chunks()
+    if rows.height < table.num_rows or not rows["row"].is_sorted():  # not so where segments follow each other: taking is two more copies
+        table = table.take(rows["row"].to_arrow())
+    return table.combine_chunks()

@@ -115,6 +115,11 @@ def render_story(story: Story) -> str:
         lines += ["", f"pair {r['pair_id']} ({r['fate']})"]
         if r["fate"] == "dropped":
             lines += [f"  dropped  at {r['stage']}: {r['reason']}{_threshold(r)}{' - ' + r['detail'] if r['detail'] else ''}"]
+            lines += [f"  witness  {r['witness_pair_id']}"] if r["witness_pair_id"] else []
+        lines += [f"  near     counts the votes of {r['near_duplicates']} near duplicates"] if r["near_duplicates"] else []
+        if r["near_duplicate_conflict"]:
+            lines += ["  conflict a near duplicate of it says something else, or was judged the other way"]
+        lines += [f"  held     {r['contaminated_by']} (score {_short(r['contamination'])})"] if r["contaminated_by"] else []
         lines += [f"  split    {r['split']}, sources {', '.join(r['sources'])}"]
         lines += [f"  votes    {r['votes_chosen']} chosen, {r['votes_rejected']} rejected, {r['votes_tie']} tie"]
         lines += ["  " + ", ".join(f"{name} {_short(r[name])}" for name in ("p_chosen", "p_tie", "margin", "weight"))]

@@ -1,13 +1,16 @@
 """The content-addressed store, on a local disk and in memory."""
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import fsspec
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -88,6 +91,48 @@ def test_columns_cut_the_values_and_keep_the_key(store: Store) -> None:
     store.write("judge", "f1", pa.table([[1], [key(1)], ["a"], [0.5]], schema=wide))
 
     assert store.read("judge", "f1", 0, 255, wide, columns=["cost"]).to_pylist() == [{"bucket": 1, "key": key(1), "cost": 0.5}]
+
+
+@given(
+    written=st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12), max_size=3),
+    asked=st.lists(st.integers(0, 12), max_size=9),
+    limits=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
+def test_reading_some_keys_gives_those_rows_of_everything_in_their_order(
+    written: list[list[tuple[int, int]]], asked: list[int], limits: tuple[int, int]
+) -> None:
+    store = Store(f"memory://{uuid4().hex}")
+    for rows in written:
+        store.write("judge", "f1", verdicts(*((b, key(0, n), f"{b}.{n}") for b, n in rows)))
+    wanted = [key(0, n) for n in asked]
+
+    found = store.read("judge", "f1", min(limits), max(limits), VERDICTS, keys=pl.Series(wanted, dtype=pl.String))
+
+    everything = store.read("judge", "f1", min(limits), max(limits), VERDICTS).to_pylist()
+    assert found.to_pylist() == [row for row in everything if row["key"] in wanted]
+    assert found.schema == VERDICTS
+    storage.delete(store.root)
+
+
+def test_keys_are_looked_for_in_parts_of_a_segment_and_not_in_other_buckets(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 3 * storage.ROW_GROUP_ROWS
+    buckets = np.repeat(np.arange(3, dtype=np.uint8), storage.ROW_GROUP_ROWS)
+    store.write("judge", "f1", pa.table([buckets, [key(0, n) for n in range(rows)], ["a"] * rows], schema=VERDICTS))
+    seen: list[int] = []
+    pick = store_module._with_keys
+
+    def counted(batch: pa.RecordBatch, keys: pl.Series) -> pa.RecordBatch:
+        seen.append(batch.num_rows)
+        return pick(batch, keys)
+
+    monkeypatch.setattr(store_module, "_with_keys", counted)
+    wanted = pl.Series([key(0, rows - 1), key(0, storage.ROW_GROUP_ROWS), key(0, 7)])
+
+    found = store.read("judge", "f1", 1, 2, VERDICTS, keys=wanted)
+
+    assert found["key"].to_pylist() == sorted(wanted.to_list())[1:]
+    assert max(seen) <= storage.ROW_GROUP_ROWS
+    assert sum(seen) == 2 * storage.ROW_GROUP_ROWS
 
 
 def test_an_empty_store_gives_an_empty_table_with_the_schema(store: Store) -> None:
@@ -229,11 +274,12 @@ def test_a_network_or_memory_that_fails_sets_nothing_aside(store: Store, failure
     place = store.write("judge", "f1", verdicts((5, key(5), "a")))
     assert place is not None
 
-    def fail(*_: object, **__: object) -> None:
-        raise failure
+    class Failing(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise failure
 
     with monkeypatch.context() as patched:
-        patched.setattr(pq, "read_table", fail)
+        patched.setattr(fsspec, "open", lambda *_: Failing(b"PAR1" * 9))
         with pytest.raises(type(failure)):
             store.keys("judge", "f1", 0, 255)
 

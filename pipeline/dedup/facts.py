@@ -8,13 +8,13 @@ that change the meaning without being an opposite of each other.
 
 import polars as pl
 
+from pipeline.dedup.opposites import OPPOSITES
 from pipeline.dedup.vocabulary import (
     CALENDAR,
     COMMON,
     FRACTIONS,
     NEGATIONS,
     NUMBERS,
-    OPPOSITES,
     ORDINALS,
     PERCENT,
     PREFIXES,
@@ -58,6 +58,7 @@ _ENDING = r"^.+'(?:s|m|re|ve|ll|d)?$"
 _STRONG = (
     r"[\p{Lo}\p{Lm}\p{N}]|[\p{L}\p{N}]_[\p{L}\p{N}]|\p{Ll}\p{Lu}|\(|\+\+$|#$|@|://|[\p{L}_]\w*(?:\.[\p{L}_]\w+)+"
 )
+_LETTER = "^[bcdfghjklnpqrvwxz]$"  # answer b, variable x; the others are words, or what is left of contractions
 _SAID = {**{word: str(number) for word, number in NUMBERS.items()}, **ORDINALS, **FRACTIONS, **dict.fromkeys(PERCENT, "%")}
 _NO_NAMES = COMMON | NEGATIONS | _SAID.keys() | {word for word, _, _ in OPPOSITES}
 _ROW = pl.col("text") // 2
@@ -94,7 +95,8 @@ def _reasons(rows: pl.DataFrame) -> pl.DataFrame:
     texts = texts.with_columns(said=_plain(pl.col("said")))
     code = texts.select("text", said=pl.col("said").str.extract_all(_CODE).list.join(" ")).filter(pl.col("said") != "")
     tokens, in_code = _tokens(texts.with_columns(said=_without_marks(pl.col("said")))), _tokens(code)
-    words = tokens.filter(pl.col("base").is_not_null())
+    measures = pl.col("unit").is_not_null() & pl.col("numeric").shift(1) & (pl.col("text") == pl.col("text").shift(1))
+    words = tokens.with_columns(measures=measures.fill_null(False)).filter(pl.col("base").is_not_null())
     numbers = _numbers(tokens)
     alike = _differing("numbers", numbers.select("text", fact="listed")).get_column("row")  # [100,200] is a list, or 100200
     negations = words.filter("negates").select("text", fact="base")
@@ -103,7 +105,7 @@ def _reasons(rows: pl.DataFrame) -> pl.DataFrame:
         _differing("negation", negations, compared=pl.len()),
         _opposites(words),
         _without_prefix(words),
-        _differing("names", _names(words, in_code)),
+        _differing("names", _names(words.filter(~pl.col("measures")).drop("measures"), in_code)),
     ]
     return pl.concat(kinds).unique("row", keep="first", maintain_order=True)
 
@@ -170,7 +172,7 @@ def _features(tokens: pl.Series) -> pl.DataFrame:
         unit=word.replace_strict(UNITS, default=None, return_dtype=pl.String),
         negates=no.fill_null(False),
         capital=(token.str.contains(r"^\p{Lu}") & ~base.is_in(_NO_NAMES) & ~no).fill_null(False),
-        strong=is_word & said.is_null() & (token.str.contains(_STRONG) | base.is_in(CALENDAR)),
+        strong=is_word & said.is_null() & (token.str.contains(_STRONG) | base.is_in(CALENDAR) | base.str.contains(_LETTER)),
         stripped=pl.coalesce(
             pl.when(base.str.starts_with(prefix) & (base.str.len_chars() >= len(prefix) + 4)).then(base.str.slice(len(prefix)))
             for prefix in PREFIXES

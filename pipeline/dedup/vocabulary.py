@@ -1,4 +1,4 @@
-"""The words that `facts` knows: plain words, numbers, units, negations, opposites. Lower case, without apostrophes' variants."""
+"""The words that `facts` knows: plain words, numbers, units, negations. Lower case, without apostrophes' variants."""
 
 
 def _words(told: str) -> frozenset[str]:
@@ -64,6 +64,29 @@ COMMON = _words(
     aber als am an auch auf aus bei da dann das dass dem den der des die dies diese dieser dieses doch du durch ein eine einem einen
     einer er es für hier ich ihr im in ist kann können man mit nach noch nun oder schon sein sich sie sind so und uns viele von vor
     wann warum was weil wenn wer wie wir wo zu zum zur über
+    """
+) | _words(
+    # What an answer or a question may open or end with and say no more or less: greetings, thanks, consent, requests.
+    """
+    acknowledged affirmative afternoon agreed ah aha alas apologies appreciate appreciated bravo brilliant bye certainly congrats curious
+    evening excuse fantastic farewell fascinating forgive fun goodbye goodness gosh gotcha greetings guys ha haha heh hiya hmm howdy hooray
+    incredible interested kindly lovely morning noted oh oof oops ooh pardon perfect phew pleasure quick regards roger sincerely
+    splendid superb terrific thx totally ugh uh um understood whoa wonderful wow yay yikes yo yup
+    adiós ah amigo amigos ay ayuda ayúdame bienvenida bienvenido buen buena buenas bueno buenos cierto ciertamente claro comprendo correcto
+    crea dame describe desde dime disculpa disculpe efectivamente encantada encantado entendido escribe escríbeme estimada estimado estoy
+    estupendo exacto excelente explica explícame explique favor feliz genera genial gracias haz hola interesante luego mira naturalmente
+    necesito oiga oye perdón perdona perdone perfecto podría podrías puedo querida querido quiero quisiera quiero resume saludos seguro
+    siento supuesto tardes tengo traduce vale vaya veamos
+    absolument accord ah aidez alors ben bienvenue bonjour bonsoir bravo bref certainement certes cher chère chers coucou dis dites donne
+    donnez décrivez désolé désolée eh enchanté entendu excellent excellente excusez expliquez explique faites fais génial hélas
+    j'aimerais j'ai madame merci monsieur naturellement oh parfait peux pouvez pourrais pourriez quelle quel quels quelles remercie
+    résumez salut super sûr s'il tiens traduisez volontiers voici voilà voudrais écris écrivez évidemment
+    absolut ach alles ausgezeichnet beschreibe bitte brauche danke dank entschuldige entschuldigung erkläre erklären erklär fasse freilich
+    freut geehrte geehrter genau gern gerne gewiss gib grüezi grüß gute guten guter hallo herzlich hilf jawohl kannst klar könnte könntest
+    könnten leider lieber liebe liebes moin möchte natürlich nenne perfekt prima sag sage schreib schreibe schreiben schön sehr
+    selbstverständlich servus sicher sicherlich super toll tschüss verstanden verzeihung vielen wunderbar zeig zeige übersetze
+    aqui boa bom certeza certo certamente claro com desculpe está ecco favore grazie buongiorno buonasera ciao naturalmente obrigada
+    obrigado olá oi ottimo perfeito perfetto poderia prego preciso puoi quero salve scusa scusi sim tudo volentieri vorrei ótimo
     """
 )
 
@@ -153,147 +176,6 @@ NEGATIONS = _words(
     nicht nichts nie niemals niemand kein keine keinen keinem keiner keines ohne weder não nem sem nenhum nenhuma mai senza niet geen zonder
     не нет без никогда ни 不 没 沒 无 無 非 未 别 勿 否 안 않 못 없다 없는 없이 아니다 아닌
     """
-)
-
-# Each side may say it in several words; verbs bring their forms.
-_OPPOSITE_WORDS = """
-    true correct accurate right richtig verdadero vrai - false incorrect inaccurate wrong falsch falso faux
-    right derecha derecho droite rechts - left izquierda izquierdo gauche links
-    yes yeah yep sí oui ja - no nope nah non nein
-    always siempre toujours immer - never sometimes nunca jamais nie
-    all every everyone everybody everything todo todos todas tous alle - some any few someone somebody something
-    all every everyone everybody everything both - none nobody nothing neither
-    more greater larger bigger higher más mayor plus mehr - less fewer smaller lower menos menor moins weniger
-    most maximum max highest largest biggest greatest - least minimum min lowest smallest fewest
-    maximal maximize maximise - minimal minimize minimise
-    up upward upwards upper rise rises rose risen rising arriba haut - down downward downwards falls fell fallen falling fall abajo bas
-    before earlier prior antes avant vor vorher - after later afterwards después après nach nachher
-    early first primero premier erste - late last último dernier letzte
-    above over higher encima - below under beneath lower debajo
-    inside indoors inner internal within - outside outdoors outer external
-    in into - out
-    on - off
-    and - or
-    to - from
-    if - unless
-    since - until
-    good mejor gut bien bueno bon - bad evil poor schlecht mal malo mauvais
-    better meilleur besser - worse peor pire schlechter
-    best - worst
-    hot warm hotter warmer - cold cool colder cooler
-    fast quick rapid faster quicker fastest quickly rapidly - slow slower slowest slowly
-    high alto hoch tall - low bajo niedrig short
-    big large grande groß huge grand - small little tiny pequeño petit klein
-    long longer longest - short shorter shortest
-    strong stronger strongest strongly - weak weaker weakest weakly
-    easy simple easier simpler easily - hard difficult harder complex complicated
-    hard harder - soft softer
-    safe safer safely - dangerous risky unsafe
-    positive positively benefit benefits advantage advantages pros pro - negative negatively harm harms disadvantage disadvantages cons con
-    odd - even
-    ascending ascend - descending descend
-    north northern - south southern
-    east eastern - west western
-    he him his himself - she her hers herself
-    man men male boy boys - woman women female girl girls
-    father dad son sons brother brothers husband king - mother mom daughter daughters sister sisters wife queen
-    public - private
-    rich richer wealthy - poor poorer
-    young younger new newer newest - old older oldest
-    day days morning daytime - night nights evening nighttime
-    light lighter bright - dark darker heavy heavier
-    alive life living - dead death dying
-    success succeed succeeded successful - failure fail failed unsuccessful
-    heavy thick wide deep - light thin narrow shallow
-    full fuller - empty emptier
-    wet - dry
-    active actively - passive passively
-    summer spring - winter autumn
-    often frequently usually commonly - rarely seldom infrequently
-    must required mandatory - optional may
-    with mit con avec - without ohne sin sans
-    future next - past previous
-    buyer buyers - seller sellers
-    horizontal horizontally - vertical vertically
-    input inputs - output outputs
-    front - back
-    top - bottom
-    hit hits - miss misses
-    won wins - lost loses
-    bought - sold
-    began begun - ended
-    beginning - ending
-    forward forwards - backward backwards
-    majority - minority
-    same - different
-    aumentar augmenter - disminuir diminuer
-"""
-# ... and in any form: the irregular ones stand here too, and get endings that match nothing.
-_OPPOSITE_VERBS = """
-    increase raise rise rose risen grow grew grown expand - decrease reduce decline drop fall fell fallen shrink shrank lower diminish
-    start begin open - stop end finish close
-    win - lose
-    buy - sell
-    import - export
-    enable allow permit activate - disable forbid prohibit deny deactivate prevent
-    accept approve - reject refuse
-    include - exclude
-    add - remove subtract delete
-    multiply - divide
-    push - pull
-    love like - hate dislike
-    strengthen - weaken
-    encourage - discourage
-    improve - worsen
-    support - oppose
-    attract - repel
-    gain - lose
-    lock - unlock
-    connect - disconnect
-    appear - disappear
-    agree - disagree
-    trust - distrust
-    heat - cool
-    maximize maximise - minimize minimise
-    send - receive
-    give - take
-    remember - forget
-    save - spend
-    ascend - descend
-    accelerate - decelerate
-    inhale - exhale
-    upload - download
-    encrypt - decrypt
-    encode - decode
-"""
-
-
-def _forms(verb: str) -> list[str]:
-    """The verb as it is said: some of these are no words, and match nothing."""
-    stem = verb.removesuffix("e")
-    doubled = verb + verb[-1]
-    third = verb.removesuffix("y") + "ies" if verb.endswith("y") else verb
-    return [verb, verb + "s", verb + "es", stem + "ed", stem + "ing", doubled + "ed", doubled + "ing", third, third.removesuffix("s") + "d"]
-
-
-def _sides(lines: str, verbs: bool) -> list[tuple[list[str], list[str]]]:
-    """The words of both sides of each line."""
-    told = [[half.split() for half in line.split(" - ")] for line in lines.strip().splitlines()]
-    return [(_all_forms(one), _all_forms(other)) if verbs else (one, other) for one, other in told]
-
-
-def _all_forms(verbs: list[str]) -> list[str]:
-    return [form for verb in verbs for form in _forms(verb)]
-
-
-# (word, number of the opposition, side: 1 or -1); a word may be on a side of several.
-OPPOSITES = sorted(
-    {
-        (word, number, side)
-        for number, (one, other) in enumerate(_sides(_OPPOSITE_WORDS, verbs=False) + _sides(_OPPOSITE_VERBS, verbs=True))
-        for side, words in ((1, one), (-1, other))
-        for word in words
-    }
 )
 
 # Beginnings that turn a word into its opposite: legal, illegal.

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # rung) do not count, and few enough characters that the ids of two slices are small beside the model's own memory.
 _SLICE = {"cpu": (8192, 8_000_000), "cuda": (131_072, 128_000_000)}
 
+_TEXTS_AT_ONCE = {"cpu": 16_384, "cuda": 131_072}  # some minutes on two cores, some seconds on a large GPU
+
 _GPU_PASSES = 2  # while one waits for its result, the other's kernels are queued
 
 _ARITHMETIC = threading.Lock()  # thread count and precision are settings of the whole process
@@ -53,7 +55,7 @@ class SentenceEncoder:
         self._shapes = batch_shapes(int(longest), self._device)
         self._tokenizer = WindowTokenizer(tokenizer, self._shapes[-1][1], name)
         self._pad, self._has_types = int(tokenizer.pad_token_id or 0), "token_type_ids" in tokenizer.model_input_names
-        self.dimensions = int(dimensions)
+        self.dimensions, self.texts_at_once = int(dimensions), _TEXTS_AT_ONCE[self._device]
         self.fingerprint = _fingerprint(model, self._shapes, self._tokenizer.size)
 
     def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> Encoded:
@@ -61,13 +63,25 @@ class SentenceEncoder:
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float16)
         tokens = np.empty(len(texts), dtype=np.int32)
         parts = list(slices(texts, *_SLICE[self._device]))
-        with _fixed_arithmetic(self._device), ThreadPoolExecutor(1) as ahead, self._workers() as workers:
-            upcoming = [ahead.submit(self._tokenizer.cut, texts[part]) for part in parts[:1]]
-            for number, part in enumerate(parts):
-                cut = upcoming.pop().result()
-                upcoming += [ahead.submit(self._tokenizer.cut, texts[then]) for then in parts[number + 1 : number + 2]]
-                vectors[part], tokens[part] = self._encode_windows(cut, workers, on_progress), cut.tokens
+        with ThreadPoolExecutor(1) as ahead:
+            upcoming = [ahead.submit(self._tokenizer.cut, texts[part]) for part in parts[:1]]  # while another call is in the model
+            with _fixed_arithmetic(self._device), self._workers() as workers:
+                for number, part in enumerate(parts):
+                    cut = upcoming.pop().result()
+                    upcoming += [ahead.submit(self._tokenizer.cut, texts[then]) for then in parts[number + 1 : number + 2]]
+                    vectors[part], tokens[part] = self._encode_windows(cut, workers, on_progress), cut.tokens
         return Encoded(vectors, tokens)
+
+    def token_table(self) -> npt.NDArray[np.float32]:
+        """The input embeddings of the model, (V, D'), one row a token."""
+        transformer: Any = self._model[0]
+        table: npt.NDArray[np.float32] = transformer.auto_model.get_input_embeddings().weight.detach().float().cpu().numpy()
+        return table
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """The tokens of N texts end to end, uncut and without special ones, and their N + 1 offsets."""
+        ids, counts = self._tokenizer.tokens(texts)
+        return ids, np.concatenate([[0], np.cumsum(counts)])
 
     def _encode_windows(
         self, cut: Windows, workers: ThreadPoolExecutor, on_progress: Callable[[int], None] | None

@@ -29,13 +29,23 @@ class Encoder(Protocol):
     Attributes:
         fingerprint: 32 hex digits; equal fingerprints give equal vectors on one type of machine.
         dimensions: D.
+        texts_at_once: as many as a call needs to run at full speed; more gain nothing.
     """
 
     fingerprint: str
     dimensions: int
+    texts_at_once: int
 
     def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> Encoded:
         """Encode texts, in their order; `on_progress` gets the number of texts done since its last call."""
+        ...
+
+    def token_table(self) -> npt.NDArray[np.float32] | None:
+        """The static embeddings that tokens enter the model with, (V, D'), one row a token; None where it has none to show."""
+        ...
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Rows of `token_table`: the tokens of N texts end to end, uncut and without special ones, and their N + 1 offsets."""
         ...
 
 

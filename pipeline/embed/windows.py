@@ -75,12 +75,16 @@ class WindowTokenizer:
 
     def cut(self, texts: Sequence[str]) -> Windows:
         """Tokenise N texts and cut them into windows."""
+        return windows(*self.tokens(texts), self.size)
+
+    def tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """The tokens of N texts end to end, without special ones, int32 (T,), and how many each text has, int64 (N,)."""
         ids, counts = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
         for part in slices(texts, _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
             lists = [found.ids for found in self._tokenizer.encode_batch_fast(list(texts[part]), add_special_tokens=False)]
             counts.append(np.fromiter(map(len, lists), np.int64, len(lists)))
             ids.append(np.fromiter(chain.from_iterable(lists), np.int32, int(counts[-1].sum())))
-        return windows(np.concatenate(ids), np.concatenate(counts), self.size)
+        return np.concatenate(ids), np.concatenate(counts)
 
 
 def windows(ids: npt.NDArray[np.int32], counts: npt.NDArray[np.int64], size: int) -> Windows:

@@ -4,5 +4,3 @@ Each `add_<family>(pairs, ...)` returns the pairs, in the same order, with the f
 """
 
 SIDES = ("chosen", "rejected")
-
-from pipeline.texts import WORD, is_blank, text_of  # noqa: E402, F401 - TODO remove

@@ -19,6 +19,7 @@ from pipeline.texts import WORD, text_of
 MIN_EQUIVALENT_COSINE, MIN_EQUIVALENT_JACCARD = 0.95, 0.8  # the defaults for near duplicates
 MAX_EDIT_TOKENS = 10_000  # read of an answer: the cost grows with the square, and is some 20 ms a pair here
 
+_SLICE_PAIRS = 4096  # whose tokens are held at once
 # Tokens compared at once. There are 64,000 more characters, so that each distinct one of a slice can be a character.
 _SLICE_TOKENS = 1 << 20
 _SURROGATES, _SURROGATE_COUNT = 0xD800, 0x800
@@ -72,8 +73,11 @@ def add_bmas(pairs: pl.DataFrame, encoder: TokenEncoder | None) -> pl.DataFrame:
     table = None if encoder is None else encoder.token_table()
     if encoder is None or table is None:
         return pairs.with_columns(bmas=pl.lit(None, pl.Float64))
-    tokens = [encoder.token_ids(pairs.select(text_of(side)).to_series().to_list()) for side in SIDES]
-    return pairs.with_columns(bmas=pl.Series(bmas(*tokens[0], *tokens[1], table), dtype=pl.Float64).fill_nan(None))
+    scores = [np.empty(0)]
+    for part in pairs.select(text_of(side).alias(side) for side in SIDES).iter_slices(_SLICE_PAIRS):
+        tokens = [encoder.token_ids(part.get_column(side).to_list()) for side in SIDES]
+        scores.append(bmas(*tokens[0], *tokens[1], table))
+    return pairs.with_columns(bmas=pl.Series(np.concatenate(scores), dtype=pl.Float64).fill_nan(None))
 
 
 def edit_distance(left: pl.Series, right: pl.Series) -> pl.Series:

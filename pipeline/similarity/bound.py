@@ -8,6 +8,7 @@ moments make the rest short, so few coordinates rule out nearly all pairs.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -213,12 +214,12 @@ def confirm(
     query_squares: Double | None = None,
     corpus_squares: Double | None = None,
 ) -> Hits:
-    """Exact cosines of candidate pairs; those at or above the threshold, sorted.
+    """Exact cosines of candidate pairs; those at or above the threshold, in the order they came.
 
     Args:
         queries: float16 (Q, D).
         corpus: float16 (N, D).
-        left: rows of `queries`, (C,), in any order.
+        left: rows of `queries`, (C,).
         right: rows of `corpus`, (C,).
         min_cosine: kept are pairs with cosine >= min_cosine in float64.
         query_squares: what `squared_lengths` returned for `queries`, when already known.
@@ -228,7 +229,7 @@ def confirm(
     corpus_squares = squared_lengths(corpus, "corpus") if corpus_squares is None else corpus_squares
     cosines = exact_cosines(queries, corpus, left, right, query_squares, corpus_squares)
     kept = np.flatnonzero(cosines >= min_cosine)
-    return sort_hits(left[kept], right[kept], cosines[kept])
+    return Hits(left[kept], right[kept], cosines[kept])
 
 
 def exact_cosines(queries: Half, corpus: Half, left: Index, right: Index, query_squares: Double, corpus_squares: Double) -> Double:
@@ -246,10 +247,33 @@ def product_slack(terms: int) -> float:
     return (terms + 8) * _UNIT * 1.01
 
 
-def sort_hits(left: Index, right: Index, cosine: Double) -> Hits:
-    """Hits in the order (left, right)."""
-    order = np.lexsort((right, left))
-    return Hits(left[order].astype(np.int64), right[order].astype(np.int64), cosine[order])
+def below(value: float) -> float:
+    """An fp32 number below the value, for comparing in fp32."""
+    return float(np.nextafter(np.float32(value), np.float32(-math.inf)))
+
+
+def merge(parts: list[tuple[int, Hits]]) -> Hits:
+    """Hits of blocks in the order (left, right), moved strip by strip: memory never holds all of them twice.
+
+    Args:
+        parts: first row of a block and its hits, in any order. Blocks with equal first rows are a strip, and strips share no rows.
+            Left empty.
+    """
+    total = sum(len(part.left) for _, part in parts)
+    hits = Hits(np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total, np.float64))
+    parts.sort(key=itemgetter(0), reverse=True)
+    done = 0
+    while parts:
+        first, strip = parts[-1][0], []
+        while parts and parts[-1][0] == first:
+            strip.append(parts.pop()[1])
+        columns = [np.concatenate(column) for column in zip(*strip, strict=True)]
+        del strip
+        order = np.lexsort((columns[1], columns[0]))
+        for out, column in zip(hits, columns, strict=True):
+            out[done : done + len(order)] = column[order]
+        done += len(order)
+    return hits
 
 
 def _sample(vectors: Half, rows: int) -> Single:

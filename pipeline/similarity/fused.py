@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline.similarity import vnni
 from pipeline.similarity.blocks import Block, blocks, work_through
-from pipeline.similarity.bound import Double, Half, Hits, Index, Single, basis, check_lengths, choose_k, reduce, reduction_slack, sort_hits
+from pipeline.similarity.bound import Double, Half, Hits, Index, Single, basis, check_lengths, choose_k, merge, reduce, reduction_slack
 
 _SIDE = 10 * vnni.STRIPE  # rows of a block: codes of 1,920 rows fit beside a panel in the second-level cache
 _ROWS = 2048  # rows that settle the scale of the codes, and rows made codes at a time
@@ -57,7 +57,7 @@ def join(queries: Half, corpus: Half | None, min_cosine: float, threads: int) ->
     low = min_cosine - (queries.shape[1] + 8) * 2.0**-24 * 1.01 - 1e-9
     room = local()
 
-    def work(block: Block) -> tuple[Index, Index, Double]:
+    def work(block: Block) -> tuple[int, Hits]:
         if not hasattr(room, "out"):
             room.out = _room(_CAPACITY)
         while True:
@@ -66,12 +66,10 @@ def join(queries: Half, corpus: Half | None, min_cosine: float, threads: int) ->
                 left.squares, right.squares, *block, corpus is None, low, min_cosine, *room.out,
             )  # fmt: skip
             if found <= len(room.out[0]):
-                i, j, cosines = room.out
-                return i[:found].copy(), j[:found].copy(), cosines[:found].copy()
-            room.out = _room(2 * found)
+                return block[0], Hits(*(column[:found].copy() for column in room.out))
+            room.out = _room(min(2 * found, _SIDE * _SIDE))
 
-    parts = work_through(blocks(len(left.codes), None if corpus is None else len(right.codes), _SIDE), work, threads)
-    return sort_hits(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return merge(work_through(blocks(len(left.codes), None if corpus is None else len(right.codes), _SIDE), work, threads))
 
 
 def prepare(

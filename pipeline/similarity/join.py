@@ -2,6 +2,8 @@
 
 import functools
 import math
+import platform
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ from pipeline.similarity.rowwise import round_vectors
 
 Vectors = npt.NDArray[np.float16] | npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-_MANY_PAIRS = 200_000_000  # below this the plain path is done before a compiled kernel has been loaded
+_MANY_PAIRS = 500_000_000  # below this the plain path is done before numba and the kernel have been loaded
 
 
 def self_join(vectors: Vectors, min_cosine: float, *, threads: int | None = None, device: str | None = None) -> Hits:
@@ -26,7 +28,8 @@ def self_join(vectors: Vectors, min_cosine: float, *, threads: int | None = None
         vectors: (N, D). float16 rows of about unit length are the vectors, and may be memory-mapped; float32 and float64 rows of
             any length go through `round_vectors` first.
         min_cosine: at -1 or less every pair is a hit, above 1 none.
-        threads: of the CPU; None takes torch's number. The result does not depend on it.
+        threads: of the compiled kernel; None takes torch's number. Without it numpy's products use what their library was told.
+            The result does not depend on it.
         device: "cpu", "cuda" (all cards) or "cuda:1"; None takes all cards where there are any and enough to do.
 
     Returns:
@@ -112,12 +115,18 @@ def _cards(device: str | None, pairs: int) -> list[torch.device]:
 
 @functools.cache
 def _compiles() -> bool:
-    """Whether the compiled kernel can be had here."""
+    """Whether numba is here, free to compile for this processor, and the processor has what the kernel needs."""
     try:
-        from pipeline.similarity import vnni
+        import llvmlite.binding
+        import numba
     except ImportError:
         return False
-    return vnni.available()
+    config: Any = numba.config
+    told = config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES  # by environment variables
+    if told or platform.machine().lower() not in {"x86_64", "amd64"}:
+        return False
+    features = llvmlite.binding.get_host_cpu_features()
+    return all(features.get(name, False) for name in ("avx512f", "avx512bw", "avx512vnni", "f16c"))
 
 
 def _tables(queries: Vectors, corpus: Vectors) -> tuple[Half, Half]:

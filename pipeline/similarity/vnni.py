@@ -1,10 +1,11 @@
-"""The filter of `fused.py` compiled for processors with 8-bit dot products (AVX-512 VNNI). Imported only where numba is.
+"""The filter of `fused.py` compiled for processors with 8-bit dot products (AVX-512 VNNI).
+
+Importing this compiles it, and LLVM ends the process where the processor lacks the instructions: `join.py` asks first.
 
 One instruction multiplies 4 coordinates of 16 corpus rows by those of one query row and adds them up. A tile of 6 queries by
 64 corpus rows stays in registers from the first coordinate to the comparison; nothing is written unless a pair passes.
 """
 
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -34,16 +35,6 @@ STRIPE = 192  # a multiple of both QUERIES and PANEL: borders of blocks
 _BYTE, _SHORT, _INT, _LONG = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _SUMS, _CODES = ir.VectorType(_INT, LANES), ir.VectorType(_BYTE, 4 * LANES)
 _HALF_WIDTH = 32  # fp16 values a step; two or four registers hide the latency of one addition
-
-
-def available() -> bool:
-    """Whether this processor can run the kernel, and numba is free to compile for it."""
-    config: Any = numba.config
-    told = config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES  # by environment variables
-    if told or platform.machine().lower() not in {"x86_64", "amd64"}:
-        return False
-    features = llvmlite.binding.get_host_cpu_features()
-    return all(features.get(name, False) for name in ("avx512f", "avx512bw", "avx512vnni", "f16c"))
 
 
 def _compiled(signature: str, reorder: bool = False) -> Callable[[F], F]:
@@ -238,8 +229,7 @@ def prepare(
         norms: out, float64 (N,): norm of the k coordinates.
     """
     k = columns.shape[1]
-    rows = np.empty((4, dimensions + 3), dtype=np.float32)
-    rows[:, dimensions:] = 0.0
+    rows = np.empty((4, dimensions), dtype=np.float32)
     sums = np.empty((4, k), dtype=np.float32)
     over = np.float32(1.0) / scale
     for group in range(first, stop, 4):
@@ -249,7 +239,7 @@ def prepare(
                 rows[r, j] = _half(vectors + ((group + r) * dimensions + j) * 2)
         if columns.shape[0] == 0:
             for r in range(count):
-                sums[r] = rows[r, :dimensions]
+                sums[r] = rows[r]
         else:
             sums[:] = 0.0
             for j in range(0, dimensions - 3, 4):

@@ -5,11 +5,11 @@ of the hits, the bare bf16 product of the upper triangle with nothing done to it
 semhash, which is approximate and lists no pairs: for it the share of the rows with a hit that it removes or
 names as a witness stands beside the time. In one process, taking turns; the
 best round counts. `ratio` is the peer's time over ours. Hits must be those of faiss, except where its fp32 differs within 1e-6 of the
-threshold. Vectors: a .npy file, float16 (rows, dimensions), or those of `tests.benchmarks.vectors`. Prints one JSON line a peer and,
-with --growth, one a size, each measured in a process of its own.
+threshold. Vectors: a .npy file, float16 (rows, dimensions), or those of `tests.benchmarks.vectors`. Prints one JSON line a peer, then
+one a size of --growth, always of made vectors, each measured in a process of its own. As it is, two or three minutes on two cores.
 
     python -m tests.benchmarks.bench_join --vectors real.npy
-    python -m tests.benchmarks.bench_join --growth 20000 40000 80000 160000
+    python -m tests.benchmarks.bench_join --rows 0 --growth 20000 40000 80000 160000
 """
 
 import argparse
@@ -196,23 +196,25 @@ def main() -> None:
     """Parse the options and print JSON lines."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--vectors", type=Path, help=".npy, float16 (rows, dimensions), unit length")
-    options.add_argument("--rows", type=int, default=40_000)
+    options.add_argument("--rows", type=int, default=40_000, help="beside the peers; 0 leaves them out")
     options.add_argument("--few", type=int, default=10_000, help="rows for scikit-learn")
     options.add_argument("--min-cosine", type=float, default=0.9)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--growth", type=int, nargs="+")
-    options.add_argument("--alone", action="store_true", help="one size of --growth, in this process")
+    options.add_argument("--growth", type=int, nargs="*", default=[20_000, 40_000, 80_000, 160_000], help="sizes; none leaves them out")
+    options.add_argument("--alone", type=int, help="one size of --growth, in this process")
     chosen = options.parse_args()
     warnings.simplefilter("ignore")
-    if chosen.growth and not chosen.alone:
-        for rows in chosen.growth:
-            same = ["--rounds", str(chosen.rounds), "--min-cosine", str(chosen.min_cosine)]
-            subprocess.run([sys.executable, "-m", "tests.benchmarks.bench_join", "--alone", "--growth", str(rows), *same], check=True)
-    elif chosen.growth:
-        growth_line(make_vectors(chosen.growth[0]), chosen.min_cosine, chosen.rounds)
-    else:
+    if chosen.alone:
+        growth_line(make_vectors(chosen.alone), chosen.min_cosine, chosen.rounds)
+        return
+    if chosen.rows:
+        sys.stderr.write(f"join: {chosen.rows} rows beside {len(PEERS)} peers, {chosen.rounds} rounds\n")
         vectors = np.load(chosen.vectors)[: chosen.rows] if chosen.vectors else make_vectors(chosen.rows)
         compare(vectors, chosen.min_cosine, chosen.rounds, chosen.few)
+    for rows in chosen.growth:
+        sys.stderr.write(f"join: {rows} rows, time and memory\n")
+        same = ["--rounds", str(chosen.rounds), "--min-cosine", str(chosen.min_cosine)]
+        subprocess.run([sys.executable, "-m", "tests.benchmarks.bench_join", "--alone", str(rows), *same], check=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Unit vectors for benchmarks beyond the texts at hand, like sentence embeddings where an exact join feels it.
 
-550 topics differ in 32 directions, the two halves of each in 32 more, and a quarter of a vector's square is its own. Of all
-pairs about 0.09 % survive a filter at cosine 0.9 that knows 64 coordinates, as of 8,000 real answers embedded with MiniLM, yet
-few are duplicates. Two rows in a hundred are the row before with a little noise, at cosines of 0.9 to 1: hits grow with the
-rows, not with their pairs.
+550 topics differ in 32 directions, the two halves of each in 32 more, and a quarter of a vector's square is its own. Two rows in
+a hundred are the row before with a little noise, at cosines of 0.9 to 1: hits grow with the rows, not with their pairs.
+
+Share of pairs that survive a filter at cosine 0.9 which knows 64 coordinates: 0.088 % of these vectors. Of real texts embedded with
+MiniLM: 0.09 % of 8,000 answers, which these vectors follow, and 0.01 % of another 40,000 texts, which are the easier ones. With 32
+coordinates it is 0.13 %, 0.19 % and 0.15 %.
 """
 
 import math

@@ -1,5 +1,6 @@
 """What keeps near duplicates apart: what must differ, what must not, in several languages."""
 
+from collections import Counter
 from random import Random
 
 import polars as pl
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup import facts
+from pipeline.dedup import opposites as words
 from pipeline.dedup.facts import difference
 
 
@@ -70,6 +72,8 @@ NAMES = [
     ("I live in Paris, in Paris.", "I live in Paris, in Rome."), ("北京很大", "南京很大"), ("東京は大きい", "京都は大きい"),
     ("서울은 크다", "부산은 크다"), ("القاهرة كبيرة", "بغداد كبيرة"), ("Москва большая", "Казань большая"),
     ("Avoid it; Ann said", "Avoid it; Eve said"), ("Apple's profit", "Google's profit"),
+    ("the letter 'x' only", "the letter 'f' only"),
+    ("option b is right", "option d is right"), ("solve for x", "solve for z"),
 ]  # fmt: skip
 NEGATIONS = [
     ("It is safe.", "It isn't safe."), ("It is safe.", "It isn’t safe."), ("I can go", "I cannot go"),  # noqa: RUF001
@@ -102,6 +106,7 @@ LIGHT_EDITS = [
     ("1\u202f000 personnes", "1000 personnes"), ("1_000", "1000"), ("three cats", "3 cats"), ("twenty-three", "23"),
     ("twenty three", "23"), ("two hundred", "200"), ("tres gatos", "3 gatos"), ("三只猫", "3只猫"),
     ("the first one", "the 1st one"), ("5 percent", "5%"), ("5 km", "5km"), ("5 km", "5 kilometers"),
+    ("5 g of it", "5g of it"), ("20 C today", "20C today"),
     ("350°F", "350 °F"), ("$5", "$ 5"), ("10 kg", "10kg"), ("[1,2,3]", "[1, 2, 3]"), ("[100,200]", "[100, 200]"),
     ("x+1", "x + 1"), ("x<y", "x < y"), ("a*b", "a * b"), ("½ cup", "1/2 cup"), ("1. salt\n2. oil", "- salt\n- oil"),
     ("1. salt\n2. oil", "* salt\n* oil"), ("1. salt\n2. oil", "1) salt\n2) oil"), ("- salt", "salt"),
@@ -116,18 +121,103 @@ LIGHT_EDITS = [
     ("Don't!", "do not"), ("→ x", "-> x"),
 ]  # fmt: skip
 
+# Openers, slips, spellings and marks, in several languages.
+EDITED = [
+    ("Certainly! Rinse the rice twice and let it soak.", "Rinse the rice twice and let it soak."),
+    ("Great question! Bees dance to share where the flowers are.", "Bees dance to share where the flowers are."),
+    ("Absolutely, you may freeze the dough for a month.", "You may freeze the dough for a month."),
+    ("Of course! Here is a short poem about rain.", "Here is a short poem about rain."),
+    ("Of course, here's a short poem about rain.", "Here is a short poem about rain."),
+    ("Hey there! Try clearing the cache.", "Try clearing the cache."),
+    ("Thanks for asking. The museum opens at nine.", "The museum opens at nine."),
+    ("I'd be happy to help! The museum opens at nine.", "The museum opens at nine."),
+    ("Good morning! How do I prune roses?", "How do I prune roses?"), ("Dear assistant, how do I prune roses?", "How do I prune roses?"),
+    ("How do I prune roses? Thank you!", "How do I prune roses?"),
+    ("Could you please explain how tides work?", "Can you explain how tides work?"),
+    ("Wow, that is a lot of snow for Oslo.", "That is a lot of snow for Oslo."),
+    ("Alright, let's begin with the basics.", "Okay, let us begin with the basics."),
+    ("The comittee met in Geneva last spring.", "The committee met in Geneva last spring."),
+    ("Stir the suace until it thickens.", "Stir the sauce until it thickens."),
+    ("A neighbor's favorite color is gray.", "A neighbour's favourite colour is grey."),
+    ("You should organize the files by date.", "You should organise the files by date."),
+    ("Water the plant every morning", "Water the plant every morning."),
+    ("water the plant every morning", "Water the plant every morning!"),
+    ("Use a sharp knife; cut along the grain.", "Use a sharp knife - cut along the grain."),
+    ("The trip takes about 3 hours by train.", "The trip takes around three hours by train."),
+    ("It weighs 12 kg.", "It weighs twelve kilograms."),
+    ("In summary, exercise helps you sleep.", "To sum up, exercise helps you sleep."),
+    ("Additionally, drink water.", "Also, drink water."), ("You can't return it after 30 days.", "You cannot return it after 30 days."),
+    ("**Note:** back up the disk first.", "Note: back up the disk first."), ("- Pack a hat\n- Pack a map", "* Pack a hat\n* Pack a map"),
+    ("¡Claro! Hierve el agua y añade la pasta.", "Hierve el agua y añade la pasta."),
+    ("Hola, ¿cómo se hace una tortilla?", "¿Cómo se hace una tortilla?"),
+    ("Por supuesto, aquí tienes la receta de Valencia.", "Aquí tienes la receta de Valencia."),
+    ("Buenos días, ¿dónde queda la biblioteca?", "¿Dónde queda la biblioteca?"),
+    ("Bonjour, comment faire une omelette ?", "Comment faire une omelette ?"),
+    ("Bien sûr ! Voici la recette de Lyon.", "Voici la recette de Lyon."),
+    ("Merci de me dire où se trouve la gare.", "Dites-moi où se trouve la gare, merci."),
+    ("Hallo, wie koche ich Reis?", "Wie koche ich Reis?"), ("Natürlich! Reis wird in Wasser gekocht.", "Reis wird in Wasser gekocht."),
+    ("Gerne, hier ist das Rezept aus Bremen.", "Hier ist das Rezept aus Bremen."), ("Claro que sim! Ferva a água.", "Ferva a água."),
+    ("Certo! Fai bollire l'acqua.", "Fai bollire l'acqua."),
+]  # fmt: skip
+# One number, name, negation or opposite.
+NEARLY = [
+    ("Bake it at 180 degrees for 25 minutes.", "Bake it at 180 degrees for 35 minutes."),
+    ("The treaty was signed in 1648.", "The treaty was signed in 1684."), ("Add two spoons of sugar.", "Add three spoons of sugar."),
+    ("The tower is 324 m high.", "The tower is 324 ft high."),
+    ("Call the function with timeout=30.", "Call the function with timeout=3.0."),
+    ("The capital of Australia is Canberra.", "The capital of Australia is Sydney."),
+    ("Marie Curie found radium.", "Pierre Curie found radium."),
+    ("Hamlet kills Polonius behind the curtain.", "Hamlet kills Laertes behind the curtain."),
+    ("The river Elbe flows through Dresden.", "The river Oder flows through Dresden."),
+    ("Vitamin B12 is stored in the liver.", "Vitamin B6 is stored in the liver."),
+    ("Will wrote the letter to Mark.", "Grace wrote the letter to Mark."),
+    ("You should mix bleach with water only.", "You should not mix bleach with water only."), ("Whales are fish.", "Whales aren't fish."),
+    ("The law allows it without a permit.", "The law allows it with a permit."),
+    ("He has ever since lived alone.", "He has never since lived alone."),
+    ("There were no survivors on the ship.", "There were survivors on the ship."),
+    ("Use the thinner needle for silk.", "Use the thicker needle for silk."),
+    ("The deepest lake is in Siberia.", "The shallowest lake is in Siberia."),
+    ("A cheaper lens is enough.", "A more expensive lens is enough."),
+    ("The cheapest ticket sells out first.", "The dearest ticket sells out last."),
+    ("Wider tyres grip on sand.", "Narrower tyres grip on sand."),
+    ("The quickest route crosses the bridge.", "The slowest route crosses the bridge."),
+    ("This is the easiest trail in the park.", "This is the hardest trail in the park."),
+    ("Bread rises sooner in a warm room.", "Bread rises later in a warm room."),
+    ("The exam was surprisingly simple.", "The exam was surprisingly difficult."),
+    ("Keep the jar tightly closed.", "Keep the jar loosely closed."),
+    ("Demand went up while supply went down.", "Demand went down while supply went up."),
+    ("The valve must be tightened.", "The valve must be loosened."),
+    ("It is the noisiest street in town.", "It is the quietest street in town."),
+    ("The guests arrive at noon.", "The guests leave at noon."), ("El vuelo sale a las 7.", "El vuelo sale a las 9."),
+    ("Es la mejor opción para Ana.", "Es la peor opción para Ana."),
+    ("El camino es más corto por la costa.", "El camino es más largo por la costa."), ("La sopa está caliente.", "La sopa está fría."),
+    ("C'est le plus grand musée de Paris.", "C'est le plus petit musée de Paris."),
+    ("Il faut toujours fermer la porte.", "Il ne faut jamais fermer la porte."),
+    ("Das ist der schnellste Weg nach Kiel.", "Das ist der langsamste Weg nach Kiel."),
+    ("Der neue Wagen ist billiger.", "Der neue Wagen ist teurer."), ("Öffne das Fenster am Abend.", "Schließe das Fenster am Abend."),
+    ("Il treno parte da Milano.", "Il treno parte da Torino."),
+]  # fmt: skip
 
-@pytest.mark.parametrize("pairs", [NUMBERS, NAMES, NEGATIONS, OPPOSITES], ids=["numbers", "names", "negations", "opposites"])
+
+DIFFERENT = {"numbers": NUMBERS, "names": NAMES, "negations": NEGATIONS, "opposites": OPPOSITES, "sentences": NEARLY}
+
+
+@pytest.mark.parametrize("pairs", DIFFERENT.values(), ids=DIFFERENT)
 def test_texts_that_say_something_else_differ(pairs: list[tuple[str, str]]) -> None:
     assert missed(pairs) == []
     assert missed([(right, left) for left, right in pairs]) == []
 
 
-def test_light_edits_do_not_differ() -> None:
-    found = reasons(LIGHT_EDITS)
+@pytest.mark.parametrize("pairs", [LIGHT_EDITS, EDITED], ids=["phrases", "sentences"])
+def test_light_edits_do_not_differ(pairs: list[tuple[str, str]]) -> None:
+    assert [(pair, one) for pair, one in zip(pairs, reasons(pairs), strict=True) if one is not None] == []
+    assert not any(reasons([(right, left) for left, right in pairs]))
 
-    assert [(pair, one) for pair, one in zip(LIGHT_EDITS, found, strict=True) if one is not None] == []
-    assert not any(reasons([(right, left) for left, right in LIGHT_EDITS]))
+
+def test_no_word_is_on_both_sides_of_an_opposition() -> None:
+    sides = Counter((word, number) for word, number, _ in words.OPPOSITES)
+
+    assert {word: count for word, count in sides.items() if count > 1} == {}
 
 
 def test_texts_without_capital_letters_differ_by_any_word() -> None:

@@ -1,4 +1,4 @@
-"""Near duplicates by words: shingles by hand, the banding against its formula, Jaccard against sets."""
+"""Near duplicates by letters: shingles by hand, the banding against its formula, Jaccard against sets."""
 
 import re
 
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.dedup import lexical
-from pipeline.dedup.lexical import BAND_ROWS, BANDS, candidate_probability, candidates, jaccard, signatures, words_ids
+from pipeline.dedup.lexical import BAND_ROWS, BANDS, Shingles, candidate_probability, candidates, jaccard, signatures
 from pipeline.errors import PrefineError
 
+KINDS: list[Shingles] = ["words", "characters"]
 SENTENCE = "The quick brown fox jumps over the lazy dog"
 
 
@@ -21,16 +22,18 @@ def texts_of(*texts: str) -> pl.DataFrame:
     return pl.DataFrame({"text_id": ids, "text": texts}, schema={"text_id": pl.String, "text": pl.String})
 
 
-def similarity(left: str, right: str) -> float:
-    value: float = jaccard(pl.DataFrame({"left": ["000"], "right": ["001"]}), texts_of(left, right))["jaccard"][0]
+def similarity(left: str, right: str, shingles: Shingles = "words") -> float:
+    value: float = jaccard(pl.DataFrame({"left": ["000"], "right": ["001"]}), texts_of(left, right), shingles)["jaccard"][0]
     return value
 
 
-def slow_jaccard(left: str, right: str) -> float:
+def slow_jaccard(left: str, right: str, shingles: Shingles) -> float:
     """Over sets of tuples, for texts of ASCII words."""
 
     def grams(text: str) -> set[tuple[str, ...]]:
-        words = re.findall(r"[a-z0-9]+", text.lower())
+        words: list[str] | str = re.findall(r"[a-z0-9]+", text.lower())
+        if shingles == "characters":
+            words = f" {' '.join(words)} "
         return {tuple(words[i : i + 5]) for i in range(max(1, len(words) - 4))}
 
     a, b = grams(left), grams(right)
@@ -69,11 +72,41 @@ def test_what_counts_as_the_same_words(left: str, right: str, expected: float) -
     assert similarity(right, left) == pytest.approx(expected)
 
 
-def test_texts_of_the_same_words_share_an_id() -> None:
-    ids = words_ids(pl.Series(["Hello, World!", "hello   world", "hello word", "Hello", "👍"]))
+def test_jaccard_counts_shared_runs_of_five_characters() -> None:
+    # With a space at both ends it has 41 runs, " the " twice; the last word is in the last 4: 36 of 44 are shared.
+    assert similarity(SENTENCE, SENTENCE.replace("dog", "cat"), "characters") == pytest.approx(36 / 44)
 
-    assert ids[0] == ids[1]
-    assert ids.n_unique() == 4
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        ("Hello, World!", "hello   world", 1.0),
+        ("hello world", "hello worlds", 8 / 11),  # " hello world " is 9 runs, of which the last is "orld "
+        ("Don’t", "'don't'", 1.0),  # noqa: RUF001
+        ("_very_ **nice**", "very nice", 1.0),
+        ("ＡＢＣ def", "abc def", 1.0),  # noqa: RUF001
+        ("", " \n", 1.0),
+        ("", "word", 0.0),
+        ("a", "b", 0.0),  # shorter than a run
+        ("no", "not", 0.0),
+        ("👍", "👍👍", 0.0),
+        ("👍 👍", "👍👍", 1.0),
+        ("今天，天气很好。", "今天天气很好", 1.0),  # noqa: RUF001 (each sign is a word)
+        ("今天天气很好", "今天天气很坏", 7 / 11),  # 9 runs each of signs and spaces, the last 2 with the last sign
+        ("𝒳𐍈", "𝒳𐍉", 0.0),
+        ("abcabcabcabc", "abcabcabc", 1.0),  # sets, not counts
+    ],
+)  # fmt: skip
+def test_what_counts_as_the_same_characters(left: str, right: str, expected: float) -> None:
+    assert similarity(left, right, "characters") == pytest.approx(expected)
+    assert similarity(right, left, "characters") == pytest.approx(expected)
+
+
+def test_a_slip_parts_texts_by_their_words_and_not_by_their_characters() -> None:
+    text = "Rinse the rice in cold water until it runs clear, then let it soak for half an hour before you cook it."
+
+    assert similarity(text, text.replace("clear", "claer"), "words") < 0.6
+    assert similarity(text, text.replace("clear", "claer"), "characters") > 0.85
 
 
 def test_a_short_text_is_not_the_beginning_of_a_longer_one() -> None:
@@ -81,27 +114,29 @@ def test_a_short_text_is_not_the_beginning_of_a_longer_one() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(alphabet="ab cd", max_size=60).filter(str.strip), min_size=2, max_size=6))
-def test_jaccard_equals_that_of_sets(texts: list[str]) -> None:
+@given(st.lists(st.text(alphabet="ab cd", max_size=60).filter(str.strip), min_size=2, max_size=6), st.sampled_from(KINDS))
+def test_jaccard_equals_that_of_sets(texts: list[str], shingles: Shingles) -> None:
     table = texts_of(*texts)
     pairs = table.select(left="text_id").join(table.select(right="text_id"), how="cross")
 
-    got = jaccard(pairs, table)["jaccard"].to_list()
+    got = jaccard(pairs, table, shingles)["jaccard"].to_list()
 
-    assert got == pytest.approx([slow_jaccard(a, b) for a in texts for b in texts])
+    assert got == pytest.approx([slow_jaccard(a, b, shingles) for a in texts for b in texts])
 
 
-def test_jaccard_does_not_depend_on_how_the_work_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shingles", KINDS)
+def test_jaccard_does_not_depend_on_how_the_work_is_cut(shingles: Shingles, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     table = texts_of(*(" ".join(map(str, rng.integers(0, 3, rng.integers(1, 60)))) for _ in range(40)))
     pairs = table.select(left="text_id").join(table.select(right="text_id"), how="cross").sample(fraction=1, shuffle=True, seed=1)
-    whole = jaccard(pairs, table)
+    whole, bands = jaccard(pairs, table, shingles), signatures(table, shingles)
 
     monkeypatch.setattr(lexical, "_SLICE_BYTES", 100)
+    monkeypatch.setattr(lexical, "_HELD_BYTES", 900)
     monkeypatch.setattr(lexical, "_SLICE_SHINGLES", 50)
 
-    assert_frame_equal(jaccard(pairs, table.reverse()), whole)
-    assert_frame_equal(candidates([signatures(table)]), candidates([signatures(table[:7]), signatures(table[7:].reverse())]))
+    assert_frame_equal(jaccard(pairs, table.reverse(), shingles), whole)
+    assert_frame_equal(candidates([bands]), candidates([signatures(table[:7], shingles), signatures(table[7:].reverse(), shingles)]))
 
 
 def test_a_missing_text_is_named() -> None:
@@ -109,19 +144,24 @@ def test_a_missing_text_is_named() -> None:
         jaccard(pl.DataFrame({"left": ["000"], "right": ["007"]}), texts_of("a"))
 
 
-def test_a_signature_is_14_bands_and_that_of_its_text_alone() -> None:
+@pytest.mark.parametrize("shingles", KINDS)
+def test_a_signature_is_14_bands_and_that_of_its_text_alone(shingles: Shingles) -> None:
     table = texts_of(SENTENCE, "short", "", "👍")
 
-    all_at_once = signatures(table)
+    all_at_once = signatures(table, shingles)
 
     assert all_at_once.schema == {"text_id": pl.String, "band": pl.UInt8, "key": pl.UInt64}
     assert all_at_once["band"].to_list() == list(range(BANDS)) * 4
-    assert_frame_equal(all_at_once, pl.concat(signatures(table[i : i + 1]) for i in range(4)))
+    assert_frame_equal(all_at_once, pl.concat(signatures(table[i : i + 1], shingles) for i in range(4)))
 
 
-def test_signatures_stay_as_they_are() -> None:
-    # Stored signatures meet new ones: another hash would part them in silence.
-    assert signatures(texts_of(SENTENCE))["key"][:2].to_list() == [5307452541365318483, 17280388070973568642]
+@pytest.mark.parametrize(
+    ("shingles", "keys"),
+    [("words", [5307452541365318483, 17280388070973568642]), ("characters", [4842530606736825525, 4220042488661443237])],
+)
+def test_signatures_stay_as_they_are(shingles: Shingles, keys: list[int]) -> None:
+    # Another hash would change which texts are compared, on another version of a library without a word.
+    assert signatures(texts_of(SENTENCE), shingles)["key"][:2].to_list() == keys
 
 
 def test_candidates_are_all_pairs_of_a_bucket_once() -> None:
@@ -132,11 +172,12 @@ def test_candidates_are_all_pairs_of_a_bucket_once() -> None:
     assert found.rows() == [("000", "002"), ("000", "003"), ("002", "003")]
 
 
-def test_no_texts_and_no_pairs_are_no_error() -> None:
-    nothing = texts_of()
+@pytest.mark.parametrize("shingles", KINDS)
+def test_no_texts_and_no_pairs_are_no_error(shingles: Shingles) -> None:
+    none_found = candidates([signatures(texts_of(), shingles)])
 
-    assert candidates([signatures(nothing)]).rows() == []
-    assert jaccard(candidates([signatures(nothing)]), nothing).schema == {"left": pl.String, "right": pl.String, "jaccard": pl.Float64}
+    assert none_found.rows() == []
+    assert jaccard(none_found, texts_of(), shingles).schema == {"left": pl.String, "right": pl.String, "jaccard": pl.Float64}
 
 
 @settings(max_examples=40, deadline=None)

@@ -132,7 +132,7 @@ class TestSteps:
         """What the steps say of each of so many partitions, and the marked pairs."""
         config = configured()
         run = scratch(config, folder, partitions)
-        decontaminating.prepare(run, decontaminating.read_benchmarks(config, folder), lambda _: None)
+        decontaminating.prepare(run, decontaminating.read_benchmarks(config, folder))
         pairs = pair_up(judged(*(row(one["prompt"], one["response_a"], one["response_b"]) for one in ROWS)))
         counts, marked = [], []
         for partition in range(partitions):
@@ -163,8 +163,8 @@ class TestSteps:
         run = scratch(config, folder, 1)
         entries = decontaminating.read_benchmarks(config, folder)
 
-        assert decontaminating.prepare(run, entries, lambda _: None) == {"prompts": 4, "embedded": 2}  # short ones need no vector
-        assert decontaminating.prepare(run, entries, lambda _: None) == {"prompts": 4, "embedded": 0}
+        assert decontaminating.prepare(run, entries) == {"prompts": 4, "embedded": 2}  # short ones need no vector
+        assert decontaminating.prepare(run, entries) == {"prompts": 4, "embedded": 0}
         assert words.texts_encoded == 2
 
 
@@ -212,7 +212,7 @@ class TestReport:
 
         assert code == 0
         assert "small v000001: 4 of 6 pairs hold a benchmark prompt" in out
-        assert "mt: 4 prompts, found in 4 pairs" in out
+        assert "mt: 4 prompts (2 of fewer words), found in 4 pairs" in out
         assert "other: 1 prompts, found in 2 pairs" in out
         assert RIVER in out
         assert "Nothing was changed." in out
@@ -288,6 +288,14 @@ class TestRun:
         assert (first["fate"], first["stage"], first["score"], first["threshold"]) == ("dropped", "decontaminate", 1.0, 0.5)
         assert first["detail"].startswith('mt_bench:1 in the prompt, 8-gram overlap 1.0: "Which river')
         assert next(line for line in outcome.counts if "decontaminate" in line["stage"])["dropped"] == 4
+        _, out, _ = prefine("query", "contamination_by_benchmark", "--format", "json")
+        assert json.loads(out) == {
+            "benchmark": "mt_bench",
+            "published_count": 0,
+            "dropped_count": 4,
+            "prompt_count": 3,
+            "lowest_score": 1.0,
+        }
         assert prefine("decontaminate")[1].startswith("small v000001: 0 of 2 pairs hold a benchmark prompt")
 
     def test_flags_them_where_the_config_says_so(self, folder: Path, prefine: Prefine, prefect_server: object) -> None:

@@ -1,12 +1,15 @@
 """The bound holds for every pair, and what it lets through is decided exactly."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.similarity import round_vectors
-from pipeline.similarity.bound import basis, choose_k, confirm, product_slack, reduce, squared_lengths
+from pipeline.similarity.blocks import blocks
+from pipeline.similarity.bound import basis, choose_k, confirm, merge, product_slack, reduce, squared_lengths
 from tests.similarity.reference import Vectors, all_cosines, assert_same, clustered, cross_hits
 
 
@@ -94,14 +97,20 @@ def test_candidates_at_the_threshold_are_kept_and_one_step_below_are_not() -> No
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 4), st.integers(1, 6), st.randoms(use_true_random=False))
-def test_candidates_may_come_in_any_order(rows: int, dimensions: int, random: object) -> None:
-    vectors = clustered(rows + 2, dimensions)
-    left, right = (side.ravel() for side in np.indices((rows + 2, rows + 2)))
-    order = list(range(len(left)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+@given(st.integers(1, 9), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_hits_of_blocks_in_any_order_become_one_sorted_table(rows: int, side: int, random: Random) -> None:
+    vectors = clustered(rows, 3)
+    parts = []
+    for top, bottom, begin, end in blocks(rows, rows, side):
+        pairs = [(i, j) for i in range(top, bottom) for j in range(begin, end)]
+        random.shuffle(pairs)
+        left, right = np.array(pairs, np.int64).T
+        parts.append((top, confirm(vectors, vectors, left, right, 0.3)))
+    random.shuffle(parts)
 
-    assert_same(confirm(vectors, vectors, left[order], right[order], 0.3), cross_hits(vectors, vectors, 0.3))
+    assert_same(merge(parts), cross_hits(vectors, vectors, 0.3))
+    assert parts == []
+    assert_same(merge([]), cross_hits(vectors, vectors, 2.0))
 
 
 def test_squared_lengths_are_exact_and_wrong_rows_are_named() -> None:

@@ -1,8 +1,5 @@
 """Joins and nearest rows against the full matrix of cosines, on the plain and on the compiled path."""
 
-import importlib.util
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,15 +25,7 @@ def fused(threads: int) -> Join:
     return lambda queries, corpus, min_cosine: fused.join(queries, corpus, min_cosine, threads)
 
 
-def compiles() -> bool:
-    if importlib.util.find_spec("numba") is None:
-        return False
-    from pipeline.similarity import vnni
-
-    return vnni.available()
-
-
-needs_vnni = pytest.mark.skipif(not compiles(), reason="needs numba and a processor with AVX-512 VNNI")
+needs_vnni = pytest.mark.skipif(not join._compiles(), reason="needs numba and a processor with AVX-512 VNNI")
 PATHS = [pytest.param(lambda: plain.join, id="plain"), pytest.param(lambda: fused(2), id="fused", marks=needs_vnni)]
 
 
@@ -132,32 +121,6 @@ def test_both_paths_are_what_the_public_functions_run(monkeypatch: pytest.Monkey
         monkeypatch.setattr(join, "_MANY_PAIRS", many)
         assert_same(self_join(vectors, 0.7, device="cpu", threads=2), self_hits(vectors, 0.7))
         assert_same(cross_join(queries, vectors, 0.7, device="cpu"), cross_hits(queries, vectors, 0.7))
-
-
-def test_the_same_results_without_a_compiler() -> None:
-    code = (
-        "import sys; sys.modules.update(dict.fromkeys(['numba', 'llvmlite', 'triton']))\n"
-        "import numpy as np; from pipeline.similarity import join, self_join\n"
-        "join._MANY_PAIRS = 0\n"
-        "print(self_join(np.array([[3.0, 4.0], [6.0, 8.0], [4.0, -3.0]]), 0.9, device='cpu'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "Hits(left=array([0]), right=array([1]), cosine=array([1.]))"
-
-
-def test_little_work_loads_no_compiler() -> None:
-    code = (
-        "import sys; import numpy as np; from pipeline.similarity import nearest, self_join\n"
-        "v = np.random.default_rng(0).normal(size=(1000, 384)); self_join(v, 0.9); nearest(v[:5], v, 3)\n"
-        "print(sorted({'numba', 'llvmlite'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-
-    assert done.stdout.strip() == "[]"
 
 
 def test_unit_vectors_at_0_6_and_rows_of_any_length_in_one_direction() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.similarity import round_vectors, tokens
+from pipeline.similarity import tokens
 from pipeline.similarity.tokens import bmas
 
 TABLE = np.array([[1, 0], [0, 1], [0.6, 0.8], [-2, 0], [0, 0]], dtype=np.float32)
@@ -22,10 +22,9 @@ def scores(left: list[list[int]], right: list[list[int]], table: npt.NDArray[np.
 
 
 def slow_bmas(left: list[int], right: list[int], table: npt.NDArray[np.float32]) -> float:
-    unit = round_vectors(table).astype(np.float64)
-
     def cosine(a: int, b: int) -> float:
-        return float(unit[a] @ unit[b] / np.sqrt((unit[a] @ unit[a]) * (unit[b] @ unit[b])))
+        one, other = table[a].astype(np.float64), table[b].astype(np.float64)
+        return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
     def mean(ones: list[int], others: list[int]) -> float:
         return sum(max(cosine(a, b) for b in others) for a in ones) / len(ones)
@@ -70,7 +69,7 @@ def test_scores_are_those_of_the_definition_and_do_not_depend_on_sides_or_neighb
 
     found = scores(left, right, RANDOM)
 
-    assert found == pytest.approx([slow_bmas(one, other, RANDOM) for one, other in pairs], abs=1e-11)
+    assert found == pytest.approx([slow_bmas(one, other, RANDOM) for one, other in pairs], abs=1e-3)
     assert found == scores(right, left, RANDOM)
     assert found == [scores([one], [other], RANDOM)[0] for one, other in pairs]
     assert found == scores(left[::-1], right[::-1], RANDOM)[::-1]
@@ -98,6 +97,21 @@ def test_what_is_wrong_is_named() -> None:
         scores([[0]], [[0], [1]])
     with pytest.raises(ValueError, match="token ids from 0 to 5; expected rows of a table of 5"):
         scores([[0]], [[5]])
-    with pytest.raises(ValueError, match="zero vector"):
-        scores([[0]], [[4]])
-    assert scores([[0]], [[0]]) == [1.0]  # a row that no text uses may be zero
+    with pytest.raises(ValueError, match="token embeddings: row 1 is not finite"):
+        scores([[0]], [[1]], np.array([[1, 0], [np.nan, 1]], dtype=np.float32))
+
+
+def test_a_token_without_a_direction_does_not_count() -> None:
+    assert scores([[4, 0, 4], [4], [0]], [[0], [0], [4, 3]], TABLE)[::2] == [1.0, -1.0]
+    assert np.isnan(scores([[4], [0]], [[0], [4]])).all()
+
+
+def test_the_longest_sums_are_exact() -> None:
+    """Equal numbers in every dimension: the products of a row with itself are as large as they get, with one sign."""
+    for dimensions in (1, 2, 384, 4096):
+        table = np.stack([np.ones(dimensions), -np.ones(dimensions), np.arange(1, dimensions + 1)]).astype(np.float32)
+        rows, squares = tokens._whole_numbers(table)
+
+        assert squares.max() < 2**24
+        assert (rows @ rows.T == rows.astype(np.float64) @ rows.T.astype(np.float64)).all()
+        assert scores([[0]], [[1]], table) == [-1.0]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from pipeline.similarity.cuda.tables import Sizes, Table, below, filter_threshold
+from pipeline.similarity.bound import below
+from pipeline.similarity.cuda.tables import Sizes, Table, filter_threshold
 
 Pairs = tuple[torch.Tensor, torch.Tensor]
 

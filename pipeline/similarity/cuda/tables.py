@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.similarity.bound import Half, Single, check_lengths, reduction_slack
+from pipeline.similarity.bound import Half, Single, below, check_lengths, reduction_slack
 
 DEPTH = 32  # filter rows are padded to multiples of this
 
@@ -136,11 +136,6 @@ def filter_threshold(left: Table, right: Table, wanted: float) -> float:
     rounding = left.rounded_norm * right.residual + left.residual * right.norm
     adding = left.bounding.shape[1] * 2.0**-22 * left.rounded_norm * right.rounded_norm
     return below(wanted - left.slack - rounding - adding)
-
-
-def below(value: float) -> float:
-    """An fp32 number below the value, for kernels that compare in fp32."""
-    return float(np.nextafter(np.float32(value), np.float32(-np.inf)))
 
 
 def _up(value: int, step: int) -> int:
