@@ -91,7 +91,7 @@ def group(run: Run, partitions: list[int]) -> None:
     edges = groups.mark_conflicts(near_pairs, keys, differing)
     merges = groups.representatives(keys, edges.filter(~pl.col("conflict") if config.merge else pl.lit(False)).drop("conflict"))
     storage.write_table(merges, run.whole("merges"))
-    storage.write_table(groups.conflicting_pairs(edges, merges).to_frame(), run.whole("conflicts"))
+    storage.write_table(groups.conflicting_pairs(edges, merges), run.whole("conflicts"))
     _gather(run, partitions, merges)
 
 
@@ -110,7 +110,7 @@ def merge(run: Run, partition: int) -> None:
     """Add the votes of absorbed pairs to their representatives."""
     whole = {name: storage.read_table(run.whole(name)) for name in ("merges", "absorbed", "conflicts")}
     tally = storage.read_table(run.place("tally", partition))
-    merged = merging.apply_merges(tally, whole["merges"], whole["absorbed"], whole["conflicts"].to_series())
+    merged = merging.apply_merges(tally, whole["merges"], whole["absorbed"], whole["conflicts"])
     storage.write_table(merged, run.place("merged", partition))
 
 

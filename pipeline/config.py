@@ -305,7 +305,7 @@ class DeduplicateConfig(_Part):
     floor: float = Field(
         default=0.9, ge=0.5, le=1.0, description="Hits are stored down to this cosine: min_cosine may move above it without a new search."
     )
-    merge: bool = Field(default=True, description="false: near duplicates are found and flagged, and all stay.")
+    merge: bool = Field(default=True, description="false: all stay; those that say something else are flagged all the same.")
 
 
 class BenchmarkConfig(_Part):

@@ -189,6 +189,7 @@ SIGNALS = [
     # near duplicates of the whole comparison
     _required("near_duplicates", pa.int64(), unit="pairs", range="near duplicates whose votes this pair counts; 0 and up", source="pipeline.dedup"),
     _required("near_duplicate_conflict", pa.bool_(), unit="flag", range="a near duplicate of it says something else, or was judged the other way", source="pipeline.dedup"),
+    _optional("near_duplicate_of", pa.string(), unit="pair id", range="the nearest of those it conflicts with; null: none", source="pipeline.dedup"),
     # degenerate answers (methods: master keys, null and injected responses, mechanical degeneracy)
     _required("identical_answers", pa.bool_(), unit="flag", range="chosen and rejected have equal text", source="pipeline.signals.degenerate"),
     *_per_side("empty", pa.bool_(), "flag", "no visible character and no tool call", "pipeline.signals.degenerate"),

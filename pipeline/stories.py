@@ -118,7 +118,7 @@ def render_story(story: Story) -> str:
             lines += [f"  witness  {r['witness_pair_id']}"] if r["witness_pair_id"] else []
         lines += [f"  near     counts the votes of {r['near_duplicates']} near duplicates"] if r["near_duplicates"] else []
         if r["near_duplicate_conflict"]:
-            lines += ["  conflict a near duplicate of it says something else, or was judged the other way"]
+            lines += [f"  conflict near duplicate {r['near_duplicate_of']} says something else, or was judged the other way"]
         lines += [f"  held     {r['contaminated_by']} (score {_short(r['contamination'])})"] if r["contaminated_by"] else []
         lines += [f"  split    {r['split']}, sources {', '.join(r['sources'])}"]
         lines += [f"  votes    {r['votes_chosen']} chosen, {r['votes_rejected']} rejected, {r['votes_tie']} tie"]

@@ -93,7 +93,7 @@ def _representatives(better: npt.NDArray[np.int64], worse: npt.NDArray[np.int64]
     return stands | undecided
 
 
-def conflicting_pairs(edges: pl.DataFrame, merges: pl.DataFrame) -> pl.Series:
+def conflicting_pairs(edges: pl.DataFrame, merges: pl.DataFrame) -> pl.DataFrame:
     """The pairs with a near duplicate that says something else, and those that count the votes of such a pair.
 
     Args:
@@ -101,9 +101,11 @@ def conflicting_pairs(edges: pl.DataFrame, merges: pl.DataFrame) -> pl.Series:
         merges: rows of `representatives`.
 
     Returns:
-        Distinct pair ids, sorted.
+        pair_id, near_duplicate_of (the one that is nearest, and of equally near ones the least id), one row a pair, sorted.
     """
-    conflicts = edges.filter("conflict")
-    ids = pl.concat([conflicts["left"], conflicts["right"]]).unique()
-    stand = merges.filter(pl.col("pair_id").is_in(ids.implode())).get_column("merged_into")
-    return pl.concat([ids, stand]).unique().sort().alias("pair_id")
+    found = edges.filter("conflict")
+    ends = [found.select(pair_id=one, near_duplicate_of=other, score="score") for one, other in (("left", "right"), ("right", "left"))]
+    own = pl.concat(ends)
+    stand = own.join(merges.select("pair_id", "merged_into"), on="pair_id").select("near_duplicate_of", "score", pair_id="merged_into")
+    every = pl.concat([own, stand.select(own.columns)]).sort("pair_id", "score", "near_duplicate_of", descending=[False, True, False])
+    return every.unique("pair_id", keep="first", maintain_order=True).drop("score")

@@ -40,20 +40,20 @@ def name_answers(merges: pl.DataFrame, answers: list[pl.DataFrame]) -> pl.DataFr
     return merges.join(pl.concat(answers), on="merged_into", how="left", maintain_order="left")
 
 
-def apply_merges(tally: pl.DataFrame, merges: pl.DataFrame, absorbed: pl.DataFrame, conflicting: pl.Series) -> pl.DataFrame:
+def apply_merges(tally: pl.DataFrame, merges: pl.DataFrame, absorbed: pl.DataFrame, conflicting: pl.DataFrame) -> pl.DataFrame:
     """Let representatives count the votes of the pairs they absorbed, and mark these.
 
     Args:
         tally: a partition's rows of `pairing.pair_up`, whole buckets.
         merges: as for `summarise_absorbed`, over all partitions.
         absorbed: what `summarise_absorbed` returned, over all partitions and in any order.
-        conflicting: pair ids of `groups.conflicting_pairs`.
+        conflicting: rows of `groups.conflicting_pairs`.
 
     Returns:
         The rows in their order. A representative has the sums and unions of its own and the absorbed pairs' columns, float
         sums in the order of pair ids, and their number in `near_duplicates` (0 for others). An absorbed pair has its own votes
         and `left_stage`, `left_reason`, `left_score`, `left_threshold`, `left_detail`, `left_witness_pair_id` (null for others).
-        `near_duplicate_conflict`: in `conflicting`.
+        `near_duplicate_conflict` and `near_duplicate_of`: from `conflicting`.
     """
     added = absorbed.join(tally.select(merged_into="pair_id"), on="merged_into", how="semi")
     own = tally.join(added.select(pair_id="merged_into").unique(), on="pair_id", how="semi")
@@ -75,10 +75,13 @@ def apply_merges(tally: pl.DataFrame, merges: pl.DataFrame, absorbed: pl.DataFra
         "pair_id", pl.lit(STAGE).alias("stage"), pl.lit(REASON).alias("reason"), "score", "threshold", detail.alias("detail"),
         pl.col("merged_into").alias("witness_pair_id"),
     ).rename({name: f"left_{name}" for name in _LEFT})  # fmt: skip
-    marked = both.join(left, on="pair_id", how="left", maintain_order="left").with_columns(
-        near_duplicates=pl.col("near_duplicates").fill_null(0), near_duplicate_conflict=pl.col("pair_id").is_in(conflicting.implode())
+    for known in (left, conflicting):
+        both = both.join(known, on="pair_id", how="left", maintain_order="left")
+    marked = both.with_columns(
+        near_duplicates=pl.col("near_duplicates").fill_null(0), near_duplicate_conflict=pl.col("near_duplicate_of").is_not_null()
     )
-    return marked.select(*tally.columns, "near_duplicates", "near_duplicate_conflict", *(f"left_{name}" for name in _LEFT))
+    added_columns = ["near_duplicates", "near_duplicate_conflict", "near_duplicate_of", *(f"left_{name}" for name in _LEFT)]
+    return marked.select(*tally.columns, *added_columns)
 
 
 def take_absorbed(pairs: pl.DataFrame) -> StageResult:

@@ -146,8 +146,15 @@ def test_the_order_and_the_number_of_edges_stays() -> None:
 
 
 def test_both_ends_of_a_conflict_are_flagged_and_who_counts_the_votes_of_one() -> None:
-    edges = pl.DataFrame({"left": ["a", "b", "d"], "right": ["b", "c", "e"], "conflict": [False, True, False]})
+    edges = pl.DataFrame({"left": ["a", "b", "d"], "right": ["b", "c", "e"], "conflict": [False, True, False], "score": [0.97, 0.96, 0.99]})
     merges = pl.DataFrame({"pair_id": ["b", "e"], "merged_into": ["a", "d"]})
 
-    assert conflicting_pairs(edges, merges).to_list() == ["a", "b", "c"]
-    assert conflicting_pairs(edges.tail(1), merges).to_list() == []
+    assert conflicting_pairs(edges, merges).rows() == [("a", "c"), ("b", "c"), ("c", "b")]
+    assert conflicting_pairs(edges.tail(1), merges).rows() == []
+
+
+def test_of_several_conflicts_the_nearest_is_named_and_of_equal_ones_the_least_id() -> None:
+    edges = pl.DataFrame({"left": ["a", "a", "a"], "right": ["b", "c", "d"], "conflict": [True] * 3, "score": [0.96, 0.98, 0.98]})
+    nothing = pl.DataFrame(schema={"pair_id": pl.String, "merged_into": pl.String})
+
+    assert conflicting_pairs(edges, nothing).rows() == [("a", "c"), ("b", "a"), ("c", "a"), ("d", "a")]

@@ -18,7 +18,7 @@ MERGES = {
     "pair_id": pl.String, "merged_into": pl.String, "swapped": pl.Boolean, "kind": pl.String, "score": pl.Float64, "threshold": pl.Float64,
 }  # fmt: skip
 MOVED = dict.fromkeys(("judgement_id", "merged_into", "response_a_id", "merged_a", "merged_b"), pl.String)
-NOBODY = pl.Series([], dtype=pl.String)
+NOBODY = pl.DataFrame(schema={"pair_id": pl.String, "near_duplicate_of": pl.String})
 
 
 def merges_of(*rows: tuple[str, str, bool], **fields: Any) -> pl.DataFrame:
@@ -27,7 +27,7 @@ def merges_of(*rows: tuple[str, str, bool], **fields: Any) -> pl.DataFrame:
     return pl.DataFrame(listed, schema=MERGES, orient="row")
 
 
-def merged(tally: pl.DataFrame, merges: pl.DataFrame, conflicting: pl.Series = NOBODY) -> pl.DataFrame:
+def merged(tally: pl.DataFrame, merges: pl.DataFrame, conflicting: pl.DataFrame = NOBODY) -> pl.DataFrame:
     return apply_merges(tally, merges, summarise_absorbed(tally, merges), conflicting)
 
 
@@ -88,6 +88,7 @@ def test_an_absorbed_pair_keeps_its_own_votes_and_says_why_and_for_whom_it_leave
     assert {name: value for name, value in pair.items() if name not in before} == {
         "near_duplicates": 0,
         "near_duplicate_conflict": False,
+        "near_duplicate_of": None,
         "left_stage": "deduplicate",
         "left_reason": "near_duplicate",
         "left_score": 0.97,
@@ -100,10 +101,10 @@ def test_an_absorbed_pair_keeps_its_own_votes_and_says_why_and_for_whom_it_leave
 def test_pairs_that_are_in_no_merge_stay_as_they_are() -> None:
     tally, _, other, _ = two(vote("a"))
 
-    rows = merged(tally, merges_of(), pl.Series([other]))
+    rows = merged(tally, merges_of(), pl.DataFrame({"pair_id": [other], "near_duplicate_of": ["another"]}))
 
     assert_frame_equal(rows.select(tally.columns), tally)
-    assert rows.filter("near_duplicate_conflict")["pair_id"].to_list() == [other]
+    assert rows.filter("near_duplicate_conflict").select("pair_id", "near_duplicate_of").rows() == [(other, "another")]
     assert rows["near_duplicates"].to_list() == [0, 0]
     assert merged(tally.head(0), merges_of()).schema == rows.schema
 
@@ -117,7 +118,7 @@ def test_what_is_absorbed_leaves_with_its_reason_and_the_rest_goes_on() -> None:
     assert result.dropped.select("pair_id", "stage", "reason", "score", "threshold", "witness_pair_id").rows() == [
         (absorbed, "deduplicate", "near_duplicate", 0.97, 0.95, stands)
     ]
-    assert set(result.kept.columns) == {*tally.columns, "near_duplicates", "near_duplicate_conflict"}
+    assert set(result.kept.columns) == {*tally.columns, "near_duplicates", "near_duplicate_conflict", "near_duplicate_of"}
 
 
 votes_on = st.builds(

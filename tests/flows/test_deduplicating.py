@@ -294,12 +294,14 @@ class TestTold:
 
         assert "near     counts the votes of 3 near duplicates" in out
         assert all(f"pair {row['pair_id']} (dropped)" in out for row in baseline.merged("bread"))
-        assert "a near duplicate of it" not in out
+        assert "  conflict near duplicate" not in out
 
     def test_a_conflict_is_said(self, folder: Path, baseline: Version, prefine: Prefine) -> None:
-        _, out, _ = prefine("explain", baseline.pairs("bike")[0]["pair_id"])
+        one, other = baseline.pairs("bike")
 
-        assert "conflict a near duplicate of it says something else, or was judged the other way" in out
+        _, out, _ = prefine("explain", one["pair_id"])
+
+        assert f"conflict near duplicate {other['pair_id']} says something else, or was judged the other way" in out
 
     def test_the_view_lists_every_merge(self, folder: Path, baseline: Version, prefine: Prefine) -> None:
         _, out, _ = prefine("query", "near_duplicates", "--format", "json")
