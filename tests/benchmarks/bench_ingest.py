@@ -217,7 +217,7 @@ def ingest_work(places: list[Path], folder: Path, threads: int) -> Callable[[], 
 
     config = PipelineConfig.model_validate({"dataset": "bench", "sources": [{"name": "bench", "uri": str(places[0].parent)}]})
     size = sum(place.stat().st_size for place in places)
-    run = steps.Run(config, str(folder / "scratch"), str(folder / "store"), partitions=max(1, -(-size // (64 << 20))))
+    run = steps.Run(config, config.dataset, str(folder / "scratch"), str(folder / "store"), partitions=max(1, -(-size // (64 << 20))))
     files = [inputs.InputFile(i, config.sources[0], str(place), place.name, place.stat().st_size, None) for i, place in enumerate(places)]
 
     def one(file: inputs.InputFile) -> Row:

@@ -37,7 +37,7 @@ def ingest_work(folder: Path, threads: int) -> Callable[[], int]:
 
     config = load_config(str(CONFIG))
     files = inputs.input_files(config, str(CONFIG.parent), None)
-    run = steps.Run(config, str(folder / "scratch"), str(folder / "store"), partitions=curate._partitions(files))
+    run = steps.Run(config, config.dataset, str(folder / "scratch"), str(folder / "store"), partitions=curate._partitions(files))
 
     def work() -> int:
         with ThreadPoolExecutor(threads) as pool:
