@@ -166,7 +166,7 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     _stop_at_too_many(run.config, inputs)
     steps.reduce_scales(run, inputs)
     everything = list(range(run.partitions))
-    paired = stages.each("pair up", _pair_up, everything)
+    paired = stages.each("pair up", steps.pair_up, everything)
     filled = [p for p, counts in zip(everything, paired, strict=True) if counts["pairs"]]
     texts = sum(counts["texts"] for counts in paired)
     steps.encoder(run.config.embed)  # once, before two workers ask for it at the same time and each load it
@@ -198,13 +198,6 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     except Exception as error:  # the version is published: a server that is gone by now must not turn that into a failure
         log.warning("the funnel could not be shown in Prefect: %s", error)
     return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, compared, _peak_mb())
-
-
-def _pair_up(run: Run, partition: int) -> dict[str, int]:
-    counts = steps.pair_up(run, partition)
-    if counts["pairs"]:
-        deduplicating.describe(run, partition)
-    return counts
 
 
 def _find_near_duplicates(stages: _Stages, partitions: list[int]) -> int:

@@ -115,6 +115,8 @@ def placed(texts: pl.DataFrame) -> pl.DataFrame:
 def prompt_vectors(store: Store, config: PipelineConfig, prompts: Prompts) -> npt.NDArray[np.float16]:
     """The vectors of the long prompts, in their order."""
     long = prompts.entries.filter("long")
+    if long.is_empty():
+        return np.empty((0, steps.encoder(config.embed).dimensions), np.float16)
     index, stored = vectors.needed(store, steps.encoder(config.embed), long.get_column("text_id"))
     rows = long.join(index, on="text_id", how="left", maintain_order="left").get_column("index").drop_nulls()
     asked: npt.NDArray[np.float16] = stored[rows.to_numpy()]
@@ -123,6 +125,8 @@ def prompt_vectors(store: Store, config: PipelineConfig, prompts: Prompts) -> np
 
 def hits_of(store: Store, config: PipelineConfig, texts: pl.DataFrame, prompts: Prompts, asked: npt.NDArray[np.float16]) -> pl.DataFrame:
     """Which of the texts (bucket, text_id, text) hold which prompts, whose vectors are `asked`: `decontaminate.HITS`."""
+    if prompts.entries.is_empty():  # most runs: their vectors need not be read once more
+        return decontaminate.HITS.to_frame()
     first, last = int(texts.get_column("bucket").min() or 0), int(texts.get_column("bucket").max() or 0)  # type: ignore[arg-type]
     index, stored = vectors.needed(store, steps.encoder(config.embed), texts.get_column("text_id"), first, last)
     return decontaminate.find_hits(texts, index, stored, prompts, asked, config.decontaminate)

@@ -15,7 +15,6 @@ from flows import steps, vectors
 from flows.steps import Run
 from pipeline import storage
 from pipeline.dedup import apart, facts, groups, hits, lexical, merging, pairs
-from pipeline.dedup.keys import keys_of
 from pipeline.similarity import cosine_rows, cross_join, self_join
 from pipeline.stage import partition_buckets
 from pipeline.store import Store
@@ -23,13 +22,6 @@ from pipeline.store import Store
 HITS = "hits"
 ROLES = {"prompt": ["prompt_text"], "answer": ["low_text", "high_text"]}
 _PAIRS_AT_ONCE = 50_000  # pairs of texts compared at a time: 80 MB of vectors, and at most 100,000 texts
-
-
-def describe(run: Run, partition: int) -> None:
-    """A partition's pairs by the ids of their texts, and the MinHash bands of the texts."""
-    texts = storage.read_table(run.place("texts", partition), ["text_id", "text"]).unique("text_id", keep="any")
-    storage.write_table(keys_of(storage.read_table(run.place("tally", partition))), run.place("keys", partition))
-    storage.write_table(lexical.signatures(texts, run.config.deduplicate.shingles), run.place("bands", partition))
 
 
 def search(run: Run, partitions: list[int], role: str) -> int:
@@ -45,7 +37,7 @@ def search(run: Run, partitions: list[int], role: str) -> int:
     wanted = named.filter(named.is_in(pl.concat(texts).unique().implode())).sort()  # texts of their own: those with a vector
     store, fingerprint = Store(run.store), _fingerprint(run, role)
     compared = _extend(run, store, fingerprint, wanted)
-    found = hits.edges(_polars(store, fingerprint), wanted, min(config.floor, config.min_cosine))
+    found = hits.edges(_known_hits(store, fingerprint), wanted, _floor(run))
     close = found.filter(pl.col("cosine") >= config.min_cosine).select("left", "right")
     bands = [storage.read_table(run.place("bands", p)).filter(pl.col("text_id").is_in(wanted.implode())) for p in partitions]
     # Whatever is nearly close enough is a candidate for being alike in its letters too: MinHash alone finds nine in ten.
@@ -59,19 +51,17 @@ def search(run: Run, partitions: list[int], role: str) -> int:
 
 def _extend(run: Run, store: Store, fingerprint: str, wanted: pl.Series) -> int:
     """Compare new texts with each other and with all that were compared before, and store what is found."""
-    config = run.config.deduplicate
     old = pl.Series(store.keys(HITS, fingerprint, 0, 255)["key"].to_pylist(), dtype=pl.String).sort()
     new = hits.new_members(wanted, old)
     if new.is_empty():
         return 0
-    floor = min(config.floor, config.min_cosine)
     before, found = _stored(run, old)
     if not found.all():  # embeddings were lost: what those texts were compared with cannot be completed, so all is done again
         store.drop(HITS, fingerprint)
         return _extend(run, store, fingerprint, wanted)
     added = _vectors(run, new)
     threads = run.config.embed.threads
-    among, across = self_join(added, floor, threads=threads), cross_join(added, before, floor, threads=threads)
+    among, across = self_join(added, _floor(run), threads=threads), cross_join(added, before, _floor(run), threads=threads)
     store.write(HITS, fingerprint, hits.rows_of(new, among, across, old))
     store.compact(HITS, fingerprint)
     return len(new)
@@ -83,9 +73,10 @@ def group(run: Run, partitions: list[int]) -> None:
     keys = pl.concat(storage.read_table(run.place("keys", p)) for p in partitions)
     near = {role: storage.read_table(run.whole(f"near-{role}")) for role in ROLES}
     found = pairs.candidate_pairs(keys, near["prompt"], near["answer"])
-    scored = pairs.score_pairs(found, _scores(run, partitions, pairs.compared_texts(found)), config.min_cosine, config.min_jaccard)
-    ends = pl.concat([pairs.compared_texts(scored), apart.own_answers(scored)]).unique().sort("left", "right")
-    near_pairs = apart.told_apart(scored, _scores(run, partitions, ends))
+    scores = _scores(run, partitions, pairs.compared_texts(found))
+    scored = pairs.score_pairs(found, scores, config.min_cosine, config.min_jaccard)
+    own = apart.own_answers(scored).join(scores, on=["left", "right"], how="anti", maintain_order="left")
+    near_pairs = apart.told_apart(scored, pl.concat([scores, _scores(run, partitions, own)]))
     compared = pairs.compared_texts(near_pairs)
     differing = compared.filter(_differences(run, partitions, compared).is_not_null())
     edges = groups.mark_conflicts(near_pairs, keys, differing)
@@ -114,14 +105,18 @@ def merge(run: Run, partition: int) -> None:
     storage.write_table(merged, run.place("merged", partition))
 
 
+def _floor(run: Run) -> float:
+    """The least cosine that hits are stored with."""
+    return min(run.config.deduplicate.floor, run.config.deduplicate.min_cosine)
+
+
 def _fingerprint(run: Run, role: str) -> str:
     """What hits depend on besides their texts. They are the data set's own: all its texts are compared, and no others."""
-    config = run.config.deduplicate
-    about = (steps.encoder(run.config.embed).fingerprint, role, run.dataset, repr(min(config.floor, config.min_cosine)))
+    about = (steps.encoder(run.config.embed).fingerprint, role, run.dataset, repr(_floor(run)))
     return hashlib.blake2b("\n".join(about).encode(), digest_size=16).hexdigest()
 
 
-def _polars(store: Store, fingerprint: str) -> pl.DataFrame:
+def _known_hits(store: Store, fingerprint: str) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(store.read(HITS, fingerprint, 0, 255, hits.HITS)))
 
 

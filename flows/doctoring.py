@@ -56,12 +56,12 @@ def _gpu() -> str:
 def _search() -> str:
     import torch
 
-    from pipeline.similarity.join import _compiles
+    from pipeline.similarity.join import compiles
 
     if torch.cuda.is_available():
         return "on the CUDA device"
     slower = "plain products: numba or the instructions for it (AVX-512 VNNI) are missing; slower, with the same hits"
-    return "compiled for this processor (AVX-512 VNNI)" if _compiles() else slower
+    return "compiled for this processor (AVX-512 VNNI)" if compiles() else slower
 
 
 def _precision(config: EmbedConfig) -> str:

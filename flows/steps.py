@@ -16,7 +16,8 @@ from pipeline import embed as embedding
 from pipeline import identity, ledger, pairing, rating_pairs, rules, split, storage
 from pipeline.config import EmbedConfig, PipelineConfig, RatingsConfig
 from pipeline.consensus.majority import majority
-from pipeline.dedup import clusters, merging
+from pipeline.dedup import clusters, lexical, merging
+from pipeline.dedup.keys import keys_of
 from pipeline.schemas import CONTENT_SIGNALS, DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING
 from pipeline.signals import degenerate, equivalence, language, lengths, personal, repeats, similarity, votes
 from pipeline.stage import bucket_of, partition_buckets
@@ -82,7 +83,7 @@ def _ratings_configs(run: Run) -> dict[str, RatingsConfig]:
 
 
 def pair_up(run: Run, partition: int) -> dict[str, int]:
-    """Number and merge records, derive judgements from ratings, then group all judgements into pairs."""
+    """Number and merge records, derive judgements from ratings, group all into pairs, and say what near duplicates are searched by."""
     raw, rated = _read_parts(run, "raw", partition), _read_parts(run, "rated", partition)
     counts = dict.fromkeys(("records", "copies", "ratings", "unused", "pairs", "texts"), 0)
     if raw is None and rated is None:
@@ -106,6 +107,9 @@ def pair_up(run: Run, partition: int) -> dict[str, int]:
     storage.write_table(judged, run.place("judged", partition))
     storage.write_table(tally, run.place("tally", partition))
     storage.write_table(texts, run.place("texts", partition))
+    distinct = texts.unique("text_id", keep="any")
+    storage.write_table(keys_of(tally), run.place("keys", partition))
+    storage.write_table(lexical.signatures(distinct, run.config.deduplicate.shingles), run.place("bands", partition))
     return counts | {"pairs": tally.height, "texts": texts.height}
 
 
@@ -122,8 +126,8 @@ def embed(run: Run, partition: int, done: Callable[[int], None]) -> int:
 
 
 def compact_embeddings(run: Run) -> int:
-    """Join small files of embeddings, once all are there."""
-    return vectors.compact(Store(run.store), encoder(run.config.embed))
+    """Join small files of embeddings: every run adds one a partition. Returns how many."""
+    return Store(run.store).compact(vectors.EMBEDDINGS, encoder(run.config.embed).fingerprint)
 
 
 def decide(run: Run, partition: int) -> None:

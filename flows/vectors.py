@@ -26,11 +26,6 @@ def embed_missing(store: Store, model: embedding.Encoder, texts: pl.DataFrame, d
     return missing.height
 
 
-def compact(store: Store, model: embedding.Encoder) -> int:
-    """Join small files of the store: every run adds one a partition. Returns how many."""
-    return store.compact(EMBEDDINGS, model.fingerprint)
-
-
 def needed(
     store: Store, model: embedding.Encoder, ids: pl.Series, first: int = 0, last: int = 255
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float16]]:

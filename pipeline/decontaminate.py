@@ -18,6 +18,7 @@ import polars as pl
 from pipeline import similarity
 from pipeline.config import DecontaminateConfig
 from pipeline.errors import SchemaError
+from pipeline.stage import runs_of
 from pipeline.texts import WORD
 
 STAGE, REASON = "decontaminate", "contaminated"
@@ -232,8 +233,8 @@ def _longer(at: _Ints, run: _Ints, k: int, rows: _Ints, numbers: _Ints, size: in
 def _same_words(texts: pl.DataFrame, prompts: Prompts, config: DecontaminateConfig) -> pl.DataFrame:
     """Long prompts of which a text holds a large enough share, and short ones that a text is: HITS without the benchmark."""
     found = [_hits([], [], [], "ngram", config.min_overlap)]
-    for start, end in _slices(texts.get_column("text").str.len_bytes().to_numpy(), _SLICE_BYTES):
-        some = texts.slice(start, end - start)
+    for rows in runs_of(texts.get_column("text").str.len_bytes().to_numpy(), _SLICE_BYTES):
+        some = texts[rows]
         ids, words = some.get_column("text_id"), _words(some.get_column("text"))
         for row, entry, overlap in _overlaps(words, prompts, config.ngram):
             enough = overlap >= config.min_overlap
@@ -258,8 +259,8 @@ def _overlaps(words: pl.Series, prompts: Prompts, n: int) -> Iterator[tuple[_Int
         at, run = at[known], run[known]
     shared = pl.DataFrame({"row": rows[at], "run": run}).unique().sort("row", "run")
     counts = np.bincount(prompts.places.get_column("run").to_numpy(), minlength=1)
-    for start, end in _text_slices(shared.get_column("row").to_numpy(), counts[shared.get_column("run").to_numpy()]):
-        held = shared.slice(start, end - start).join(prompts.places, on="run").select("row", "entry", "at").unique()
+    for part in _text_slices(shared.get_column("row").to_numpy(), counts[shared.get_column("run").to_numpy()]):
+        held = shared[part].join(prompts.places, on="run").select("row", "entry", "at").unique()
         held = held.sort("row", "entry", "at")
         row, entry, first = (held.get_column(name).to_numpy() for name in held.columns)
         new = np.flatnonzero(np.append(True, (row[1:] != row[:-1]) | (entry[1:] != entry[:-1])))
@@ -270,21 +271,13 @@ def _overlaps(words: pl.Series, prompts: Prompts, n: int) -> Iterator[tuple[_Int
         yield row[new], entry[new], covered / total
 
 
-def _slices(sizes: npt.NDArray[np.integer], most: int) -> Iterator[tuple[int, int]]:
-    """Cut rows into runs [start, end) of about `most` in size, at least one row each."""
-    if sizes.size:
-        part = (np.cumsum(sizes) - sizes) // most
-        edges = np.append(np.flatnonzero(np.diff(part, prepend=-1)), sizes.size)
-        yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-
-
-def _text_slices(rows: _Ints, sizes: _Ints) -> Iterator[tuple[int, int]]:
-    """`_slices` that never cut within a row number."""
+def _text_slices(rows: _Ints, sizes: _Ints) -> Iterator[slice]:
+    """`runs_of` that never cut within a row number."""
     if rows.size:
         new = np.flatnonzero(np.diff(rows, prepend=-1))
         edges = np.append(new, rows.size)
-        for start, end in _slices(np.add.reduceat(sizes, new), _SLICE_ROWS):
-            yield int(edges[start]), int(edges[end])
+        for texts in runs_of(np.add.reduceat(sizes, new), _SLICE_ROWS):
+            yield slice(int(edges[texts.start]), int(edges[texts.stop]))
 
 
 def _same_meaning(

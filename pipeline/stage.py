@@ -1,8 +1,11 @@
 """The contract all stages share: what came in is kept, or dropped with a reason."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 BUCKETS = 256  # fixed for ever: a bucket is the first byte of prompt_id
@@ -36,3 +39,10 @@ def partition_buckets(partitions: int) -> list[tuple[int, int]]:
     """The runs of buckets [first, last] that make `partitions` partitions, in order."""
     edges = [BUCKETS * i // partitions for i in range(partitions + 1)]
     return [(first, nxt - 1) for first, nxt in pairwise(edges) if nxt > first]
+
+
+def runs_of(sizes: npt.NDArray[np.integer], most: int) -> Iterator[slice]:
+    """Runs of rows of about `most` in size together, at least one row each; they bound what a stage holds at once."""
+    part = (np.cumsum(sizes, dtype=np.int64) - sizes) // most
+    edges = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(sizes)]
+    yield from (slice(start, end) for start, end in pairwise(edges) if end > start)

@@ -36,7 +36,7 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Any:
-    """Every row of every source, with an encoder that counts letters."""
+    """Every row of every source, with an encoder that tells texts apart by their words."""
     from flows import steps
     from flows.curate import run_flow
     from pipeline import queries

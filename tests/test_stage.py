@@ -1,11 +1,13 @@
 """What every stage promises: rows in are rows kept and rows dropped."""
 
+import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.stage import BUCKETS, bucket_of, partition_buckets, split_by_reason
+from pipeline.stage import BUCKETS, bucket_of, partition_buckets, runs_of, split_by_reason
 
 
 def test_the_first_reason_that_applies_is_named_and_null_does_not_apply() -> None:
@@ -55,3 +57,17 @@ def test_partitions_cover_every_bucket_once_and_in_order() -> None:
         assert [bucket for first, last in runs for bucket in range(first, last + 1)] == list(range(BUCKETS))
         assert len(runs) == partitions
         assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "runs"),
+    [
+        ([], []),
+        ([3], [(0, 1)]),
+        ([9, 9], [(0, 1), (1, 2)]),  # larger than a run: each by itself
+        ([2, 2, 2, 2], [(0, 2), (2, 4)]),
+        ([0, 0, 0], [(0, 3)]),
+    ],
+)
+def test_runs_hold_every_row_once_and_one_large_row_at_least(sizes: list[int], runs: list[tuple[int, int]]) -> None:
+    assert [(run.start, run.stop) for run in runs_of(np.array(sizes, dtype=np.uint32), 4)] == runs

@@ -10,8 +10,6 @@ compared in lower case, without punctuation: those that differ only there have J
 """
 
 import hashlib
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -21,6 +19,7 @@ import pyarrow as pa
 from rensa import RMinHash
 
 from pipeline.errors import PrefineError
+from pipeline.stage import runs_of
 from pipeline.texts import WORD
 
 Shingles = Literal["characters", "words"]
@@ -57,7 +56,7 @@ def signatures(texts: pl.DataFrame, shingles: Shingles = "words") -> pl.DataFram
         (text_id, band: uint8, key: uint64), 14 rows a text, in the order of `texts`.
     """
     keys = [np.empty((0, BANDS), np.uint64)]
-    for some in _slices(texts.get_column("text").str.len_bytes().to_numpy(), _SLICE_BYTES):
+    for some in runs_of(texts.get_column("text").str.len_bytes().to_numpy(), _SLICE_BYTES):
         hashes, offsets = _shingles(texts.get_column("text")[some], shingles)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), BANDS * BAND_ROWS, _SEED)
         digests = np.array(matrix.to_rows(), dtype=np.uint64).reshape(-1, BANDS, BAND_ROWS)
@@ -158,7 +157,7 @@ def jaccard(pairs: pl.DataFrame, texts: pl.DataFrame, shingles: Shingles = "word
     left, right = (_places(pairs.get_column(side), needed) for side in ("left", "right"))
     sizes = needed.get_column("text").str.len_bytes().to_numpy().astype(np.int64)
     values = [np.empty(0)]
-    for some in _slices(sizes[left] + sizes[right], _HELD_BYTES):
+    for some in runs_of(sizes[left] + sizes[right], _HELD_BYTES):
         held, ends = np.unique(np.concatenate([left[some], right[some]]), return_inverse=True)
         values.append(_jaccard(_sets(needed.get_column("text").gather(held), shingles), *ends.reshape(2, -1)))
     return pairs.with_columns(jaccard=pl.Series(np.concatenate(values), dtype=pl.Float64))
@@ -167,7 +166,7 @@ def jaccard(pairs: pl.DataFrame, texts: pl.DataFrame, shingles: Shingles = "word
 def _sets(texts: pl.Series, shingles: Shingles) -> pl.Series:
     """The distinct shingles of each text: lists of hashes."""
     sets = [pl.Series("set", [], pl.List(pl.UInt64))]
-    for some in _slices(texts.str.len_bytes().to_numpy(), _SLICE_BYTES):
+    for some in runs_of(texts.str.len_bytes().to_numpy(), _SLICE_BYTES):
         sets.append(_lists(*_shingles(texts[some], shingles)).list.unique())
     return pl.concat(sets)
 
@@ -176,7 +175,7 @@ def _jaccard(sets: pl.Series, left: _Offsets, right: _Offsets) -> npt.NDArray[np
     """Of pairs of rows of `sets`."""
     sizes = sets.list.len().cast(pl.Int64).to_numpy()
     shared = [pl.Series("shared", [], pl.UInt32)]
-    for some in _slices(sizes[left] + sizes[right], _SLICE_SHINGLES):
+    for some in runs_of(sizes[left] + sizes[right], _SLICE_SHINGLES):
         both = pl.DataFrame({"left": sets.gather(left[some]), "right": sets.gather(right[some])})
         shared.append(both.select(shared=pl.col("left").list.set_intersection("right").list.len()).to_series())
     common = pl.concat(shared).to_numpy().astype(np.int64)
@@ -253,10 +252,3 @@ def _mixed(columns: list[_Hashes]) -> _Hashes:
 def _lists(values: _Hashes, offsets: _Offsets) -> pl.Series:
     lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values, pa.uint64()))
     return pl.Series("set", lists)
-
-
-def _slices(sizes: npt.NDArray[np.integer], most: int) -> Iterator[slice]:
-    """Runs of rows whose sizes add up to about `most`, or of one larger row."""
-    run = np.cumsum(sizes, dtype=np.int64) // most
-    edges = [0, *(np.flatnonzero(np.diff(run)) + 1).tolist(), len(sizes)]
-    yield from (slice(start, end) for start, end in pairwise(edges) if end > start)

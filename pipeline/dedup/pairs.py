@@ -4,12 +4,13 @@ Only pairs whose prompts and whose answers are both linked are ever listed. One 
 one prompt with 10,000 answers, costs no more than its pairs: the search starts at the side of a pair that leads to fewer others.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from pipeline.stage import runs_of
 
 COMPONENTS = ("prompt", "turn", "low", "high")
 KINDS = ("cosine", "jaccard")  # the first kind that passes is the one shown
@@ -176,10 +177,10 @@ class _Search:
         starting = _Index.of(chosen, len(cost))  # pairs by the slot they start at
         wanted = np.unique(chosen)
         found = [np.empty((3, 0), np.int64)]
-        for slots in _slices(wanted, cost[wanted]):
+        for some in runs_of(cost[wanted], _AT_ONCE):
+            slots = wanted[some]
             one, other = self._linked_slots(slots, by_place[slots] < by_answer[slots])
-            work = starting.sizes[one] * self.ends.sizes[other]
-            for rows in _slices(np.arange(len(one)), work):
+            for rows in runs_of(starting.sizes[one] * self.ends.sizes[other], _AT_ONCE):
                 found.append(self._matched(one[rows], other[rows], starting, side))
         left, right, swapped = np.unique(np.concatenate(found, axis=1), axis=1)
         return left, right, swapped.astype(bool)
@@ -235,12 +236,6 @@ def _expand(starts: Ints, codes: Ints) -> tuple[Ints, Ints]:
     row = np.repeat(np.arange(len(codes)), sizes)
     within = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return row, np.repeat(starts[codes], sizes) + within
-
-
-def _slices(rows: Ints, work: Ints) -> Iterator[Ints]:
-    """The rows in runs of about `_AT_ONCE` of work each."""
-    part = (np.cumsum(work) - work) // _AT_ONCE
-    yield from np.split(rows, np.flatnonzero(np.diff(part)) + 1)
 
 
 def _sums(codes: Ints, values: Ints, n: int) -> Ints:

@@ -6,7 +6,7 @@ Every check is mechanical; none needs a model. They flag and never drop: rules d
 import polars as pl
 
 from pipeline.signals import SIDES
-from pipeline.texts import WORD, is_blank, text_of
+from pipeline.texts import WORD, is_blank, last_user_turn, text_of
 
 MIN_TRIGRAMS, MAX_REPETITIVE_UNIQUENESS = 50, 0.3
 MIN_COPIED_PROMPT_WORDS, MIN_COPIED_SHARE = 8, 0.8
@@ -91,7 +91,7 @@ def add_degenerate(pairs: pl.DataFrame) -> pl.DataFrame:
     """
     work = pairs.select(
         _row=pl.int_range(pl.len(), dtype=pl.UInt32),
-        prompt=_last_user_turn(),
+        prompt=last_user_turn("prompt"),
         **{side: text_of(side) for side in SIDES},
         **{f"{side}_calls": _tool_calls(side) for side in SIDES},
     )
@@ -99,11 +99,6 @@ def add_degenerate(pairs: pl.DataFrame) -> pl.DataFrame:
     same = pl.col("chosen").str.strip_chars() == pl.col("rejected").str.strip_chars()
     identical = work.select(identical_answers=same & (pl.col("chosen_calls") == pl.col("rejected_calls")))
     return pl.concat([pairs, identical, flags, *(_trigram_signals(work, side) for side in SIDES)], how="horizontal")
-
-
-def _last_user_turn() -> pl.Expr:
-    said = pl.element().filter(pl.element().struct.field("role") == "user").struct.field("content")
-    return pl.col("prompt").list.eval(said).list.last().fill_null("")
 
 
 def _tool_calls(side: str) -> pl.Expr:

@@ -1,7 +1,6 @@
 """How much the two answers of a pair say the same: edit distance, Jaccard, BMAS, and whether they are equivalent."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from pipeline.dedup.facts import difference
 from pipeline.dedup.lexical import jaccard
 from pipeline.signals import SIDES
 from pipeline.similarity.tokens import bmas
+from pipeline.stage import runs_of
 from pipeline.texts import WORD, text_of
 
 MIN_EQUIVALENT_COSINE, MIN_EQUIVALENT_JACCARD = 0.95, 0.8  # the defaults for near duplicates
@@ -91,10 +91,9 @@ def edit_distance(left: pl.Series, right: pl.Series) -> pl.Series:
         Float64 (N,), 0 (equal, or both empty) to 1 (nothing shared, or one is empty).
     """
     lists = pl.DataFrame({"left": left.list.head(MAX_EDIT_TOKENS), "right": right.list.head(MAX_EDIT_TOKENS)})
-    sizes = lists.select((pl.col("left").list.len() + pl.col("right").list.len()).cast(pl.Int64).cum_sum() // _SLICE_TOKENS).to_series()
-    edges = [0, *(np.flatnonzero(np.diff(sizes.to_numpy())) + 1).tolist(), lists.height]
-    parts = [lists[start:end] for start, end in pairwise(edges)]
-    return pl.concat([pl.Series("edit_distance", [], pl.Float64), *(_edit_distance(part) for part in parts if part.height)])
+    sizes = lists.select((pl.col("left").list.len() + pl.col("right").list.len()).cast(pl.Int64)).to_series()
+    parts = [lists[rows] for rows in runs_of(sizes.to_numpy(), _SLICE_TOKENS)]
+    return pl.concat([pl.Series("edit_distance", [], pl.Float64), *map(_edit_distance, parts)])
 
 
 def _edit_distance(lists: pl.DataFrame) -> pl.Series:

@@ -97,7 +97,7 @@ def _join(queries: Half, corpus: Half | None, min_cosine: float, threads: int | 
         from pipeline.similarity import cuda
 
         return cuda.join(queries, corpus, min_cosine, cards)
-    if pairs >= _MANY_PAIRS and _compiles():
+    if pairs >= _MANY_PAIRS and compiles():
         from pipeline.similarity import fused
 
         return fused.join(queries, corpus, min_cosine, threads)
@@ -114,7 +114,7 @@ def _cards(device: str | None, pairs: int) -> list[torch.device]:
 
 
 @functools.cache
-def _compiles() -> bool:
+def compiles() -> bool:
     """Whether numba is here, free to compile for this processor, and the processor has what the kernel needs."""
     try:
         import llvmlite.binding

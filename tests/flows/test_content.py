@@ -1,4 +1,4 @@
-"""Languages, personal data and masks in a whole run. The model counts letters: what vectors mean plays no part here."""
+"""Languages, personal data and masks in a whole run. The model is a stand-in: what vectors mean plays no part here."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The promises of a run on small data: nothing is lost, nothing depends on order, threads or partitions, everything is explained.
 
-The model is a stand-in that counts letters: what is tested here does not depend on what vectors mean.
+The model is a stand-in that tells texts apart by their words: what is tested here does not depend on what vectors mean.
 """
 
 import csv
@@ -214,7 +214,7 @@ def version_of(outcome: Outcome) -> Version:
 
 @pytest.fixture(scope="module")
 def encoder() -> Iterator[WordEncoder]:
-    """A model that counts letters, in place of the real one."""
+    """A model that tells texts apart by their words, in place of the real one."""
     fake = WordEncoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "encoder", lambda config: fake)

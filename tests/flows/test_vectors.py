@@ -71,6 +71,6 @@ def test_small_files_are_joined(store: Store, monkeypatch: pytest.MonkeyPatch) -
     many = pl.DataFrame({"bucket": range(40), "text_id": [f"{i:03}" for i in range(40)], "text": ["x"] * 40})
     vectors.embed_missing(store, model, many, lambda _: None)
 
-    assert vectors.compact(store, model) == 40
+    assert store.compact(vectors.EMBEDDINGS, model.fingerprint) == 40
     assert len(segments(store, model)) == 1
     assert vectors.needed(store, model, many.get_column("text_id"))[0].height == 40

@@ -63,7 +63,7 @@ def test_little_work_loads_no_compiler() -> None:
 def test_where_no_folder_can_be_written_the_kernel_is_compiled_for_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.similarity import join
 
-    if not join._compiles():
+    if not join.compiles():
         pytest.skip("needs numba and a processor with AVX-512 VNNI")
     from pipeline.similarity import vnni
 

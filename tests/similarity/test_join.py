@@ -25,7 +25,7 @@ def fused(threads: int) -> Join:
     return lambda queries, corpus, min_cosine: fused.join(queries, corpus, min_cosine, threads)
 
 
-needs_vnni = pytest.mark.skipif(not join._compiles(), reason="needs numba and a processor with AVX-512 VNNI")
+needs_vnni = pytest.mark.skipif(not join.compiles(), reason="needs numba and a processor with AVX-512 VNNI")
 PATHS = [pytest.param(lambda: plain.join, id="plain"), pytest.param(lambda: fused(2), id="fused", marks=needs_vnni)]
 
 
