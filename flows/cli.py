@@ -220,6 +220,36 @@ def explain(
 
 
 @app.command()
+def queue(
+    budget: Annotated[int, typer.Option(min=1, help="How many votes to ask for, one a pair.")],
+    output: Annotated[Path, typer.Option("--output", help="The file to write.")],
+    form: Annotated[str, typer.Option("--format", help="jsonl (answer in place) or label-studio (tasks to import).")] = "jsonl",
+    config: ConfigOption = DEFAULT_CONFIG,
+    version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    sample: SampleOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write the pairs that deserve a human's second look, for an annotation tool; the answers are a source like any other."""
+    from flows import queueing
+    from pipeline import routing
+
+    if form not in queueing.FORMATS:
+        raise ConfigError(f"--format {form}: expected {' or '.join(queueing.FORMATS)}.")
+    if output.exists():
+        raise ConfigError(f"{output}: exists already; it is left as it is, it may hold answers. Give another name with --output.")
+    asked = queueing.questions(load_config(config), _catalogue(config, version, sample), budget)
+    storage.write_bytes(str(output.resolve()), queueing.written(asked, form).encode())
+    gain = f", {asked['gain_bits'][0]:.2f} to {asked['gain_bits'][-1]:.2f} bits each" if asked.height else ""
+    out.print(f"wrote {output}: {asked.height} question(s){gain}", markup=False, highlight=False, soft_wrap=True)
+    if form == "label-studio":
+        out.print("How Label Studio shows them (Settings, Labeling Interface, Code):", highlight=False)
+        out.print(routing.LABEL_STUDIO_CONFIG, markup=False, highlight=False, soft_wrap=True)
+        out.print("Export the answers as JSON-MIN, and add the file to `sources:`.", markup=False, highlight=False)
+    else:
+        out.print("Fill in `winner` (a, b or tie) and `annotator`, and add the file to `sources:`.", markup=False, highlight=False)
+
+
+@app.command()
 def decontaminate(
     config: ConfigOption = DEFAULT_CONFIG,
     benchmark: Annotated[list[str] | None, typer.Option(help="A further benchmark: a path, glob or URL. May be repeated.")] = None,

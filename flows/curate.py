@@ -22,10 +22,11 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import decontaminating, deduplicating, ingesting, joining, progress, steps
+from flows import decontaminating, deduplicating, ingesting, joining, progress, scoring, steps, voting, writing
 from flows.inputs import InputFile, input_files
 from flows.steps import Run
 from pipeline import publish, queries, rules, storage
+from pipeline.bias.balance import Balanced
 from pipeline.config import PipelineConfig, load_config
 from pipeline.errors import CheckFailedError, LayoutError, PrefineError, TooManyQuarantinedError
 from pipeline.lease import Lease, hold_lease
@@ -176,19 +177,35 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
         work.submit("compact embeddings", steps.compact_embeddings, run).result()
     compared = _find_near_duplicates(stages, filled) if filled else 0
     work.submit("embed benchmarks", decontaminating.prepare, run, benchmarks).result()
-    stages.each("merge, decontaminate, consensus", _settle, filled)
+    stages.each("merge, decontaminate", _settle, filled)
+    work.submit("audit judges", voting.reduce_audit, run, filled).result()
+    stages.each("count votes", voting.count, filled)
+    work.submit("fit votes", voting.fit, run, filled).result()
+    learnable = sum(stages.each("consensus", _decide, filled))
     steps.reduce_summaries(run, filled)
-    stages.each("signals", steps.add_signals, filled)
-    rounds = rules.rounds(ruleset)
+    stages.each("signals", _add_signals, filled, learnable)
+    work.submit("fit scores", scoring.fit, run, filled).result()
+    stages.each("scores", scoring.apply, filled)
+    camps = voting.several_camps(run) if filled else None
+    refused = [rule.name for rule in ruleset if camps is not None and rule.rests_on_consensus]
+    for name in refused:
+        log.warning("rule %s drops nothing: it rests on consensus, and there are %s. `several_camps: ignore` applies it.", name, camps)
+    ruleset = [rule for rule in ruleset if rule.name not in refused]
+    rounds, balanced = rules.rounds(ruleset), list[pl.DataFrame]()
     for number, group in enumerate(rounds):
-        cutoff = steps.share_cutoff(run, filled, number, group[0]) if group[0].is_share else None
+        found = steps.compare_all(run, filled, number, group[0]) if group[0].is_global else None
+        balanced += [found.statistics] if isinstance(found, Balanced) else []
         name = f"rules {number + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}"
-        stages.each(name, steps.apply_rules, filled, group, number, cutoff)
-    steps.gather_fates(run, filled, len(rounds))
-    written = stages.each("write up", steps.write_up, everything, len(rounds))
-    counts = _funnel(inputs, paired, written, ruleset)
+        stages.each(name, steps.apply_rules, filled, group, number, found)
+    writing.gather_fates(run, filled, len(rounds))
+    balanced += scoring.reduce_weights(run, filled, len(rounds))
+    written = stages.each("write up", writing.write_up, everything, len(rounds))
+    counts = _funnel(inputs, paired, written, ruleset, {name: f"refused: {camps}" for name in refused})
+    whole = {}
+    if filled:
+        whole = {"annotators": storage.read_table(run.whole("annotators")), "statistics": scoring.statistics(run, filled, balanced)}
     with stages.timed("publish", 1, "version") as done:
-        published = _publish(run, root, written, inputs, counts, ruleset, lease, stages.seconds)
+        published = _publish(run, root, written, whole, inputs, counts, ruleset, lease, stages.seconds)
         done(1)
     funnel = [{key: row[key] for key in ("stage", "rows_in", "kept", "dropped")} | {"reasons": str(row["reasons"])} for row in counts]
     dataset = root.rsplit("/", 1)[-1]
@@ -214,7 +231,18 @@ def _settle(run: Run, partition: int) -> None:
     """What follows for a partition from the near duplicates of all: one task for three short steps."""
     deduplicating.merge(run, partition)
     decontaminating.mark(run, partition, "merged", "marked")
-    steps.decide(run, partition)
+    voting.collect(run, partition)
+
+
+def _decide(run: Run, partition: int) -> int:
+    """From votes to labels, and what those say to the stages that look at the whole data set."""
+    return steps.summarise(run, partition, voting.decide(run, partition))
+
+
+def _add_signals(run: Run, partition: int, learnable: int) -> None:
+    """Signals, and what they say to the scores that compare a pair with all others."""
+    steps.add_signals(run, partition, learnable)
+    scoring.summarise(run, partition)
 
 
 def _artifact_key(dataset: str) -> str:
@@ -278,7 +306,11 @@ def _added_up(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def _funnel(
-    inputs: list[dict[str, Any]], paired: list[dict[str, int]], written: list[dict[str, Any]], ruleset: list[rules.Rule]
+    inputs: list[dict[str, Any]],
+    paired: list[dict[str, int]],
+    written: list[dict[str, Any]],
+    ruleset: list[rules.Rule],
+    refused: dict[str, str],
 ) -> list[dict[str, Any]]:
     """Records, then pairs, stage by stage; in each line rows_in = kept + dropped."""
     total = _added_up(paired)
@@ -298,9 +330,10 @@ def _funnel(
             pairs -= count
     for rule in ruleset:
         count = dropped.get(rule.name, 0)
-        if count or rule.is_share:
+        if count or rule.is_global:
             lines.append(_line(f"rule {rule.name} (pairs)", pairs, count, {rule.name: count} if count else {}))
         pairs -= count
+    lines += [_line(f"rule {name} (pairs), {why}", pairs, 0, {}) for name, why in refused.items()]
     lines.append(_line("publish (pairs)", pairs, 0, {}))
     return lines
 
@@ -313,6 +346,7 @@ def _publish(
     run: Run,
     root: str,
     written: list[dict[str, Any]],
+    whole: dict[str, pl.DataFrame],
     inputs: list[dict[str, Any]],
     counts: list[dict[str, Any]],
     ruleset: list[rules.Rule],
@@ -321,13 +355,15 @@ def _publish(
 ) -> publish.Published:
     """Write the shards in bucket order, check every invariant, then let readers see them."""
     version = publish.next_version(root)
-    totals = _added_up(part["rows"] for part in written)
+    totals = _added_up(part["rows"] for part in written) | {name: rows.height for name, rows in whole.items()}
     writer = publish.VersionWriter(root, version, totals, run.config.publish.rows_per_shard)
     try:
         for partition, part in enumerate(written):
             for name, rows in part["rows"].items():
                 if rows:
                     writer.write(name, storage.read_table(run.place(f"out-{name}", partition)))
+        for name, rows in whole.items():
+            writer.write(name, rows)
         data_files = writer.close()
     except BaseException:
         writer.abort()

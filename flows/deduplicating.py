@@ -14,6 +14,7 @@ import polars as pl
 from flows import steps, vectors
 from flows.steps import Run
 from pipeline import storage
+from pipeline.consensus.votes import absorbed_votes
 from pipeline.dedup import apart, facts, groups, hits, lexical, merging, pairs
 from pipeline.similarity import cosine_rows, cross_join, self_join
 from pipeline.stage import partition_buckets
@@ -87,14 +88,16 @@ def group(run: Run, partitions: list[int]) -> None:
 
 
 def _gather(run: Run, partitions: list[int], merges: pl.DataFrame) -> None:
-    """What absorbed pairs add to others, and the answers of their representatives, over all partitions."""
-    absorbed, answers = [], []
+    """What absorbed pairs add to others, their votes, and the answers of their representatives, over all partitions."""
+    absorbed, answers, moved = [], [], []
     for partition in partitions:
         tally = storage.read_table(run.place("tally", partition), merging.COLUMNS)
         absorbed.append(merging.summarise_absorbed(tally, merges))
         answers.append(merging.summarise_answers(tally, merges))
+        moved.append(absorbed_votes(storage.read_table(run.place("votes", partition)), merges))
     storage.write_table(pl.concat(absorbed), run.whole("absorbed"))
     storage.write_table(merging.name_answers(merges, answers), run.whole("counted"))
+    storage.write_table(pl.concat(moved), run.whole("moved-votes"))
 
 
 def merge(run: Run, partition: int) -> None:

@@ -102,7 +102,7 @@ def _ingest_file(run: Run, file: InputFile, joined: Joins, done: Callable[[int],
         return _ingest_version(run, file, done)
     about = _about(file)
     out = _PartitionedOutput(run, file.index)
-    rows = records = ratings = quarantined_rows = 0
+    rows = records = ratings = quarantined_rows = unmatched = 0
     reasons: Counter[str] = Counter()
     scales: list[pl.DataFrame] = []
     mask = run.config.content.mask
@@ -129,6 +129,7 @@ def _ingest_file(run: Run, file: InputFile, joined: Joins, done: Callable[[int],
             ratings += batch.ratings.height
             records += batch.judgements.height + batch.ratings.height + quarantined.height
             quarantined_rows += batch.unread
+            unmatched += batch.unmatched
             reasons.update(dict(quarantined.group_by("reason").len().iter_rows()))
             done(batch.rows)
         counted = ingest.count_rows(file.place) if file.rows is None else None  # a limited run does not read to the end
@@ -147,6 +148,7 @@ def _ingest_file(run: Run, file: InputFile, joined: Joins, done: Callable[[int],
         "records": records,
         "ratings": ratings,
         "quarantined_rows": quarantined_rows,
+        "unmatched_rows": unmatched if any(join.optional for join in file.source.join) else None,
         "reasons": dict(reasons),
         "scales": rating_pairs.join_scales(scales).to_dicts(),
     }

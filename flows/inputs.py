@@ -93,6 +93,6 @@ def input_row(source: str, name: str, size: int, **known: Any) -> dict[str, Any]
     What is not `known` is nothing: no rows, and nobody could say. `scales` are rows of `pipeline.rating_pairs.SCALES`.
     """
     counts = dict.fromkeys(("rows", "records", "ratings", "quarantined_rows"), 0)
-    unsaid = dict.fromkeys(("layout", "sha256", "rows_counted", "unused_rows", "unreadable"))
+    unsaid = dict.fromkeys(("layout", "sha256", "rows_counted", "unused_rows", "unmatched_rows", "unreadable"))
     place = {"source": source, "source_uri": name, "role": "records", "bytes": size}
     return {**place, **unsaid, **counts, "reasons": {}, "scales": [], **known}

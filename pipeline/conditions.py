@@ -9,14 +9,14 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.schemas import PAIR
 
-_NOT_YET = {"noise_score"}  # a declared column that nothing fills: a rule on it would never apply, silently
+_NOT_YET = {"weight"}  # made from what the rules leave: a rule on it would see 1 everywhere
 _POLARS_TYPE: dict[pa.DataType, pl.DataType] = {
     pa.bool_(): pl.Boolean(), pa.int64(): pl.Int64(), pa.float32(): pl.Float64(), pa.float64(): pl.Float64(), pa.string(): pl.String()
 }  # fmt: skip
 COLUMNS: dict[str, pl.DataType] = {
     field.name: _POLARS_TYPE[field.type]
     for field in PAIR
-    if field.name == "criterion"
+    if field.name in ("criterion", "peer_verdict")
     or field.name.endswith("_language")
     or (field.type in _POLARS_TYPE and field.type != pa.string() and field.name not in _NOT_YET)
 }

@@ -33,6 +33,15 @@ Name = Annotated[str, AfterValidator(_plain_name)]
 FieldPath = str | list[str]
 
 
+def _two_fields(path: list[str]) -> list[str]:
+    if len(path) != 2:
+        raise ValueError(f"name two fields, with the score of the first answer and of the second; found {len(path)}")
+    return path
+
+
+TwoFields = Annotated[list[str], AfterValidator(_two_fields)]
+
+
 def paths(path: FieldPath) -> list[str]:
     """A slot's fields as a list."""
     return [path] if isinstance(path, str) else path
@@ -78,9 +87,7 @@ class FieldsConfig(_Part):
     candidate_model: str | None = Field(
         default=None, description="Who wrote an answer: inside a candidate, a list beside them, or a field of a rated row."
     )
-    candidate_scores: FieldPath | None = Field(
-        default=None, description="Inside a candidate: its scores; or a list beside the candidates."
-    )
+    candidate_scores: FieldPath | None = Field(default=None, description="Inside a candidate: its scores; or a list beside the candidates.")
     candidate_rank: str | None = Field(
         default=None, description="Inside a candidate: its rank, lowest is best; or a list beside the candidates."
     )
@@ -89,14 +96,17 @@ class FieldsConfig(_Part):
         default=None, description="The part of the answer that all answers of a row continue: text, or a list of steps, one a line."
     )
     order: str | None = Field(default=None, description="Candidates best first, by index, name or text; a nested list is a tie.")
-    pair_verdicts: str | None = Field(
-        default=None, description="A verdict for each two candidates, in the order (1,2) (1,3) ... (2,3) ..."
-    )
+    pair_verdicts: str | None = Field(default=None, description="A verdict for each two candidates, in the order (1,2) (1,3) ... (2,3) ...")
     annotator: str | None = Field(default=None, description="Who judged.")
     model_a: str | None = None
     model_b: str | None = None
     model_chosen: str | None = None
     model_rejected: str | None = None
+    model_scores: dict[str, TwoFields] = Field(
+        default_factory=dict,
+        description="Scores of reward models: {model: [field for a or chosen, field for b or rejected]}. Lists of scores are an ensemble, "
+        "whose members are called model-0, model-1 and so on. They are signals, not votes.",
+    )
     strength: str | None = Field(default=None, description="Strength of the preference: 0 to 1, or words such as 'slightly better'.")
     shown_first: str | None = Field(default=None, description="Which side the annotator saw first.")
     criterion: str | None = None
@@ -170,6 +180,9 @@ class JoinConfig(_Part):
     prefix: str | None = Field(
         default=None, alias="as", min_length=1, description="The fields are called `<as>.<name>`; without it by their own names."
     )
+    optional: bool = Field(
+        default=False, description="true: a row without a partner stays, without the joined fields, and is counted; not quarantined."
+    )
 
     @property
     def key_fields(self) -> tuple[list[str], list[str]]:
@@ -187,6 +200,8 @@ class JoinConfig(_Part):
             raise ValueError(f"a join needs uri and on, uri and by, or path alone; has {' and '.join(given) or 'none of them'}")
         if self.on is not None and not all(self.key_fields[0] + self.key_fields[1] or [""]):
             raise ValueError("on needs at least one field name")
+        if self.optional and self.path is not None:
+            raise ValueError("optional is for joined files; every path must match its pattern")
         return self
 
     @model_validator(mode="after")
@@ -276,11 +291,27 @@ class EmbedConfig(_Part):
     threads: int | None = Field(default=None, ge=1, description="Encoder threads; the machine's cores when left out.")
 
 
+class TruncationConfig(_Part):
+    """What a trainer that cuts texts would still see."""
+
+    tokenizer: str | None = Field(default=None, description="Hub id or path of the trained model's; the embedding model's when left out.")
+    lengths: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list,
+        description="Tokens of prompt and answer at which to say whether both are one text (`identical_at_lengths`).",
+    )
+
+
 class ContentConfig(_Part):
     """Light checks of what the texts hold."""
 
     language: bool = Field(default=True, description="Language of prompt and answers.")
     personal: bool = Field(default=True, description="Counts of personal data (addresses, numbers) and of secrets (keys, passwords).")
+    truncation: TruncationConfig = Field(default_factory=TruncationConfig)
+    length_tie_chars: int = Field(
+        default=500,
+        ge=-1,
+        description="`length_tie`: a slight preference for an answer longer by more than so many characters (WildBench 2024); -1: never.",
+    )
     mask: list[SensitiveKind] = Field(
         default_factory=list,
         description="Kinds that are replaced by a placeholder such as <EMAIL> as files are read, before anything is stored: ids, signals "
@@ -354,8 +385,46 @@ class DecontaminateConfig(_Part):
 class ConsensusConfig(_Part):
     """Votes to p_chosen and p_tie."""
 
-    method: Literal["majority"] = Field(default="majority", description="Vote shares under a Dirichlet (Beta) prior.")
-    prior: float = Field(default=1.0, gt=0.0, description="Prior votes for each of a, b and tie; 1 is Laplace's rule.")
+    method: Literal["graded-response", "dawid-skene", "bradley-terry", "closest-three", "majority"] = Field(
+        default="graded-response",
+        description="graded-response: annotators' skill, tie habit and position bias, on a scale of preference (Samejima 1969). "
+        "dawid-skene: a confusion table an annotator (1979). bradley-terry: graded-response, and under a prompt with three or more answers "
+        "one scale for all of them. closest-three: the three votes nearest each other, then majority (HelpSteer2, 2024). "
+        "majority: vote shares under a Dirichlet prior.",
+    )
+    prior: float = Field(
+        default=1.0, gt=0.0, description="majority, closest-three: prior votes for each of a, b and tie; 1 is Laplace's rule."
+    )
+    judges: Literal["audited", "all", "none"] = Field(
+        default="audited",
+        description="Whose votes count among judges and reward models. audited: of those who agree with humans and, when the order is "
+        "swapped, with themselves, where fewer than three humans voted; and all where nobody else did, which `unaudited_votes` tells.",
+    )
+    several_camps: Literal["refuse", "ignore"] = Field(
+        default="refuse",
+        description="Where groups of annotators explain the votes better than one: refuse: rules on consensus drop nothing, and say so.",
+    )
+    max_cyclic_share: float = Field(
+        default=0.05,
+        ge=0.0,
+        le=1.0,
+        description="bradley-terry: share of a prompt's triads that may be cycles before it gets no single scale.",
+    )
+
+
+class WeightsConfig(_Part):
+    """The column `weight`: a product of these, 1 on average over the published pairs. A label never changes."""
+
+    noise: bool = Field(default=False, description="By how likely the label is right: max(0, 2 p_soft - 1).")
+    strength: bool = Field(default=False, description="By the strength of the votes (HelpSteer2-Preference 2024: as weight it helps).")
+    balance: str | None = Field(
+        default=None, description="A signal, chosen less rejected (chars_gap ...): weights under which it does not tell who won."
+    )
+
+    @property
+    def any(self) -> bool:
+        """Whether pairs weigh anything but 1."""
+        return self.noise or self.strength or self.balance is not None
 
 
 class ShareConfig(_Part):
@@ -365,19 +434,30 @@ class ShareConfig(_Part):
     share: float = Field(ge=0.0, le=1.0, description="0 to 1; the count is rounded down.")
 
 
+class BalanceConfig(_Part):
+    """Pairs left after those are dropped that let one signal tell who won."""
+
+    signal: str = Field(description="chosen less rejected: chars_gap, tokens_gap, markdown_gap ...")
+    drop_first: str | None = Field(default=None, description="The column whose highest values go first, e.g. noise_score; else by pair_id.")
+
+
 class RuleConfig(_Part):
-    """One rule: exactly one of drop_if, drop_top_share, keep_lowest_share."""
+    """One rule: exactly one of drop_if, drop_top_share, keep_lowest_share, balance."""
 
     name: Name
     drop_if: str | None = Field(default=None, description="SQL boolean over signal columns; null means 'does not apply'.")
     drop_top_share: ShareConfig | None = Field(default=None, description="Drop the pairs with the highest values.")
     keep_lowest_share: ShareConfig | None = Field(default=None, description="Keep only the pairs with the lowest values.")
+    balance: BalanceConfig | None = Field(
+        default=None, description="Drop the fewest pairs after which a signal, at every size, is above 0 as often as below."
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> "RuleConfig":
-        kinds = [k for k in ("drop_if", "drop_top_share", "keep_lowest_share") if getattr(self, k) is not None]
+        possible = ("drop_if", "drop_top_share", "keep_lowest_share", "balance")
+        kinds = [k for k in possible if getattr(self, k) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"rule {self.name!r} needs exactly one of drop_if, drop_top_share, keep_lowest_share; has {kinds or 'none'}")
+            raise ValueError(f"rule {self.name!r} needs exactly one of {', '.join(possible)}; has {kinds or 'none'}")
         return self
 
 
@@ -417,6 +497,7 @@ class PipelineConfig(_Part):
     decontaminate: DecontaminateConfig = Field(default_factory=DecontaminateConfig)
     consensus: ConsensusConfig = Field(default_factory=ConsensusConfig)
     rules: RulesConfig = Field(default_factory=RulesConfig)
+    weights: WeightsConfig = Field(default_factory=WeightsConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
     partitions: int | None = Field(
         default=None, ge=1, le=256, description="Runs of buckets worked on at once; by input size when left out."

@@ -137,7 +137,8 @@ def number_votes(judgements: pl.DataFrame) -> pl.DataFrame:
         judgements: rows of `identify`, all of a bucket's.
 
     Returns:
-        The rows sorted by judgement_id, source, source_uri, source_row; `derived_from` is empty.
+        The rows sorted by judgement_id, source, source_uri, source_row; `derived_from` is empty. All rows of one judgement have the
+        models' scores of each of them.
     """
     place = ["source", "source_uri", "source_row"]
     # Votes on two equal answers share an id whichever side won, so within one row the verdict orders them.
@@ -147,7 +148,28 @@ def number_votes(judgements: pl.DataFrame) -> pl.DataFrame:
     again = rows.select(pl.when(repeated).then(_fields(pl.col("base_id"), number.cast(pl.String)))).to_series()
     ids = content_hash(again, "judgement").fill_null(rows.get_column("base_id"))
     rows = rows.drop("base_id").with_columns(ids.alias("judgement_id")).sort("judgement_id", *place, "outcome", "shown_first")
-    return rows.with_columns(is_copy=pl.int_range(pl.len()).over("judgement_id") > 0, derived_from=pl.lit([], pl.List(pl.String)))
+    rows = rows.with_columns(is_copy=pl.int_range(pl.len()).over("judgement_id") > 0, derived_from=pl.lit([], pl.List(pl.String)))
+    return _share_scores(rows)
+
+
+def _share_scores(rows: pl.DataFrame) -> pl.DataFrame:
+    """Let all rows of one judgement have the scores of each: what only a copy brings would be lost with it."""
+    scored = rows.filter(pl.col("model_scores").is_not_null() & pl.col("judgement_id").is_duplicated())
+    if scored.is_empty():
+        return rows
+    flat = scored.select("judgement_id", "response_a_id", "response_b_id", "model_scores").explode("model_scores", empty_as_null=False)
+    flat = flat.unnest("model_scores")
+    b_is_low = pl.col("response_a_id") > pl.col("response_b_id")  # copies may show their sides the other way round
+
+    def placed(first: str, second: str) -> list[pl.Expr]:
+        return [pl.when(b_is_low).then(two).otherwise(one).alias(one) for one, two in ((first, second), (second, first))]
+
+    shared = flat.with_columns(placed("a", "b")).select("judgement_id", "model", "a", "b").unique().sort("judgement_id", "model", "a", "b")
+    joined = rows.select("judgement_id", "response_a_id", "response_b_id").with_row_index("row").join(shared, on="judgement_id")
+    joined = joined.with_columns(placed("a", "b")).sort("row", "model", "a", "b")
+    listed = joined.group_by("row", maintain_order=True).agg(_scores=pl.struct("model", "a", "b"))
+    told = rows.with_row_index("row").join(listed, on="row", how="left", maintain_order="left")
+    return told.with_columns(model_scores=pl.coalesce("_scores", "model_scores")).drop("row", "_scores")
 
 
 def quarantine_ids(quarantined: pl.DataFrame) -> pl.DataFrame:

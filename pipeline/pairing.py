@@ -5,6 +5,8 @@ import polars as pl
 from pipeline.stage import UNNAMED
 
 KINDS = ("human", "judge", "reward_model")  # who judged, the kind that counts most first
+# What reward models gave the two sides, sorted; a model stands there once for each two scores that its sources tell.
+SCORES = pl.List(pl.Struct({"model": pl.String, "low": pl.Float64, "high": pl.Float64}))
 
 
 def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
@@ -19,9 +21,10 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         votes_high, votes_tie, n_votes, n_annotators = `annotators` (the named ones, sorted) and `unnamed_votes` (each
         counts as one), best_kind (int8: the least place in `KINDS` of its votes), strength_low and strength_high
         (sums over the votes for that side; a vote without strength counts 1), models, sources, source_splits, records
-        (a derived judgement stands for the ratings that it comes from).
+        (a derived judgement stands for the ratings that it comes from), model_scores (SCORES: the scores that any of its rows
+        tells, copies too, each once; none: an empty list).
     """
-    swapped = _b_is_low()
+    swapped = b_is_low()
 
     def side(low: str, high: str) -> pl.Expr:
         return pl.when(swapped).then(pl.col(high)).otherwise(pl.col(low))
@@ -69,8 +72,29 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         source_splits=pl.col("source_split").str.to_lowercase().drop_nulls().unique().sort(),
         records=record.filter(counts).list.explode(keep_nulls=False, empty_as_null=False).unique().sort(),
     )
-    voted = pairs.filter(pl.col("n_votes") > 0)
-    return voted.with_columns(n_annotators=pl.col("annotators").list.len().cast(pl.Int64) + pl.col("unnamed_votes"))
+    voted = pairs.filter(pl.col("n_votes") > 0).with_columns(
+        n_annotators=pl.col("annotators").list.len().cast(pl.Int64) + pl.col("unnamed_votes")
+    )
+    return voted.join(_scores(judgements), on="pair_id", how="left", maintain_order="left").with_columns(
+        pl.col("model_scores").fill_null(pl.lit([], SCORES))
+    )
+
+
+def _scores(judgements: pl.DataFrame) -> pl.DataFrame:
+    """pair_id and model_scores (SCORES) of the pairs that have some."""
+    score = pl.element().struct
+
+    def sided(low: str, high: str) -> pl.Expr:
+        return pl.col("model_scores").list.eval(pl.struct(score.field("model"), low=score.field(low), high=score.field(high)))
+
+    rows = judgements.filter(pl.col("model_scores").is_not_null())
+    told = rows.select("pair_id", model_scores=pl.when(b_is_low()).then(sided("b", "a")).otherwise(sided("a", "b")))
+    # Most pairs have the scores of one row, each model once: there is nothing to unite.
+    once = pl.col("model_scores").list.eval(score.field("model")).list.n_unique() == pl.col("model_scores").list.len()
+    several = pl.col("pair_id").is_duplicated() | ~once
+    united = pl.col("model_scores").list.explode(keep_nulls=False, empty_as_null=False).unique().sort()
+    parts = [told.filter(~several), told.filter(several).group_by("pair_id").agg(united)]
+    return pl.concat(parts)
 
 
 def mark_moved(judgements: pl.DataFrame, moved: pl.DataFrame) -> pl.DataFrame:
@@ -111,13 +135,13 @@ def mark_merged(judgements: pl.DataFrame, merges: pl.DataFrame) -> pl.DataFrame:
     """
     known = merges.select("pair_id", "swapped", "merged_low", "merged_high", _into="merged_into")
     joined = judgements.join(known, on="pair_id", how="left", maintain_order="left")
-    a = pl.when(_b_is_low() != pl.col("swapped")).then("merged_high").otherwise("merged_low")
+    a = pl.when(b_is_low() != pl.col("swapped")).then("merged_high").otherwise("merged_low")
     return joined.with_columns(
         merged_into=pl.coalesce("merged_into", "_into"), merged_a=pl.coalesce("merged_a", pl.when(pl.col("_into").is_not_null()).then(a))
     ).select(judgements.columns)
 
 
-def _b_is_low() -> pl.Expr:
+def b_is_low() -> pl.Expr:
     """Whether response_b is a pair's `low`.
 
     Two equal answers have no order of their own: the winner's side, or else the lesser model's, is then `low`.

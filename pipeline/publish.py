@@ -245,6 +245,8 @@ def write_catalog(dataset_root: str, version: str) -> bool:
                     _create_table(con, name, schema.empty_table())
             _create_table(con, "inputs", inputs_table(manifest["inputs"]))
             _create_table(con, "stages", stages_table(manifest["counts"]))
+            for text in sql_files("macros").values():
+                con.execute(text)
             for name, text in sql_files("views").items():
                 con.execute(f"create view {name} as\n{text}")
         finally:

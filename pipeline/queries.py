@@ -22,7 +22,7 @@ from fsspec.core import url_to_fs
 
 from pipeline import storage
 from pipeline.errors import NotFoundError, PrefineError, QueryError
-from pipeline.schemas import DROPPED, INPUT, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING, conform
+from pipeline.schemas import ANNOTATOR, DROPPED, INPUT, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING, STATISTIC, conform
 
 VERSION_NAME = re.compile(r"v\d{6,}")
 PARTS: dict[str, tuple[str, pa.Schema]] = {  # part -> folder in the version, schema
@@ -34,6 +34,8 @@ PARTS: dict[str, tuple[str, pa.Schema]] = {  # part -> folder in the version, sc
     "ratings": ("ratings", RATING),
     "quarantine": ("quarantine", QUARANTINE),
     "ledger": ("ledger", LEDGER),
+    "annotators": ("annotators", ANNOTATOR),
+    "statistics": ("statistics", STATISTIC),
 }
 PUBLISHED_PARTS = ("train", "validation", "other")
 _STAGES: list[tuple[str, pa.DataType]] = [
@@ -127,7 +129,7 @@ def part_paths(paths: list[str]) -> dict[str, list[str]]:
 
 
 def sql_files(kind: str) -> dict[str, str]:
-    """The texts of sql/views or sql/checks by name, sorted."""
+    """The texts of sql/views, sql/checks or sql/macros by name, sorted."""
     files = sorted((storage.package_folder("sql") / kind).glob("*.sql"))
     return {file.stem: file.read_text(encoding="utf-8") for file in files}
 
@@ -178,6 +180,8 @@ def session(tables: Tables, threads: int = 2, memory_limit: str = "2GB") -> Iter
     try:
         for name, table in tables.items():
             con.register(name, table)
+        for text in sql_files("macros").values():
+            con.execute(text)
         for name, text in sql_files("views").items():
             con.execute(f"create view {name} as\n{text}")
         yield con

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.config import RatingsConfig
 from pipeline.errors import ConfigError
-from pipeline.schemas import JUDGEMENT
+from pipeline.schemas import JUDGEMENT, MODEL_SCORES_PL
 
 _STRINGS = pl.List(pl.String)
 _OVERALL: Final = ("overall", "overall_score")  # sums up the others: no criterion of its own beside them
@@ -205,6 +205,7 @@ def _judgements(scored: pl.DataFrame, pairs: pl.DataFrame, ratings: pl.DataFrame
         both_bad=pl.lit(False),
         strength=pl.col("gap").cast(pl.Float32),
         shown_first=nothing,
+        model_scores=pl.lit(None, MODEL_SCORES_PL),
         annotator_id="annotator_id",
         annotator_kind="annotator_kind",
         criterion="target",

@@ -117,7 +117,7 @@ def _text(value: object) -> str:
 
 def _input_row(row: dict[str, Any]) -> dict[str, Any]:
     told = {name: row[name] for name in ("source", "source_uri", "layout", "rows", "records", "quarantined_rows")}
-    return {**told, "unused_rows": row.get("unused_rows"), "unreadable": row["unreadable"]}
+    return {**told, "unused_rows": row.get("unused_rows"), "unmatched_rows": row.get("unmatched_rows"), "unreadable": row["unreadable"]}
 
 
 def render_card(manifest: dict[str, Any]) -> str:

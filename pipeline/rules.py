@@ -1,8 +1,8 @@
 """Rules: named predicates over signal columns that drop pairs, each drop with rule, score and threshold.
 
 `compile_rules` checks a config before any work. Rules then run in order, in rounds (`rounds`): consecutive `drop_if` rules look
-at one pair at a time and run in one pass (`apply_local`); a share rule ranks all pairs that are left, so it has three parts
-(`summarise_share`, `reduce_share`, `apply_share`).
+at one pair at a time and run in one pass (`apply_local`); any other rule compares all pairs that are left, so it has three parts
+(`summarise`, `reduce`, `apply_global`).
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,26 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import PolarsError
 
+from pipeline.bias.balance import Balance, Balanced, apply_balance, reduce_balance, summarise_balance
 from pipeline.conditions import COLUMNS, plain_comparison, require_known, tokens_of
 from pipeline.config import ContentConfig, RuleConfig, RulesConfig
 from pipeline.errors import ConfigError, SchemaError
 from pipeline.schemas import CONTENT_SIGNALS
 from pipeline.stage import StageResult, split_by_reason
 
-_NONE = [("identical_answers", "identical_answers"), ("tie", "tie")]
+_NONE = [("identical_answers", "identical_answers"), ("no_vote_counts", "votes_admitted = 0"), ("tie", "tie")]
 _SAFE = [
     ("empty_answer", "chosen_empty or rejected_empty"),
     *_NONE,
     ("unreadable_text", "chosen_unreadable_share > 0.2 or rejected_unreadable_share > 0.2"),
 ]
 PRESETS = {"safe": _SAFE, "none": _NONE}
+
+# What voters agree on. Where they form camps, disagreement says who voted rather than what is wrong with a pair.
+_CONSENSUS = {
+    "p_chosen", "p_tie", "p_soft", "p_chosen_length_controlled", "margin", "agreement", "vote_entropy", "posterior_entropy", "conflict",
+    "votes_chosen", "votes_rejected", "votes_tie",
+}  # fmt: skip
 
 _DROP_COLUMNS = ["stage", "reason", "score", "threshold", "detail", "witness_pair_id"]
 
@@ -34,7 +41,7 @@ class Rule:
     """A checked rule. `sql` for drop_if, `signal` and `share` (exact, 0 to 1) for the others."""
 
     name: str
-    kind: Literal["drop_if", "drop_top_share", "keep_lowest_share"]
+    kind: Literal["drop_if", "drop_top_share", "keep_lowest_share", "balance"]
     columns: tuple[str, ...]
     sql: str = ""
     score: str | None = None  # the one column that a plain comparison looks at
@@ -42,14 +49,24 @@ class Rule:
     share: Decimal = Decimal(0)
 
     @property
-    def is_share(self) -> bool:
-        """Whether the rule ranks all pairs, so that it must see a summary of every partition."""
+    def is_global(self) -> bool:
+        """Whether the rule compares all pairs, so that it must see a summary of every partition."""
         return self.kind != "drop_if"
 
     @property
     def signal(self) -> str:
-        """The column a share rule ranks by."""
+        """The column a share rule ranks by, or that is balanced."""
         return self.columns[0]
+
+    @property
+    def rests_on_consensus(self) -> bool:
+        """Whether it looks at what voters agree on."""
+        return not _CONSENSUS.isdisjoint(self.columns)
+
+    @property
+    def balance(self) -> Balance:
+        """What is balanced."""
+        return Balance(self.name, self.signal, self.columns[1] if len(self.columns) > 1 else None)
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,9 @@ class Cutoff:
     pair_id: str
     dropped: int
     ranked: int
+
+
+Found = Cutoff | Balanced | None  # what a rule that compares all pairs has found: where it cuts; None: it drops nothing
 
 
 def compile_rules(config: RulesConfig, content: ContentConfig | None = None) -> list[Rule]:
@@ -86,10 +106,10 @@ def compile_rules(config: RulesConfig, content: ContentConfig | None = None) -> 
 
 
 def rounds(rules: list[Rule]) -> list[list[Rule]]:
-    """Group rules, in order, into rounds: consecutive `drop_if` rules together, each share rule by itself."""
+    """Group rules, in order, into rounds: consecutive `drop_if` rules together, each other rule by itself."""
     grouped: list[list[Rule]] = []
     for rule in rules:
-        if grouped and not rule.is_share and not grouped[-1][0].is_share:
+        if grouped and not rule.is_global and not grouped[-1][0].is_global:
             grouped[-1].append(rule)
         else:
             grouped.append([rule])
@@ -121,6 +141,21 @@ def apply_local(pairs: pl.DataFrame, rules: list[Rule]) -> StageResult:
         kept=numbered.join(reasons, on="_row", how="anti", maintain_order="left").drop("_row"),
         dropped=numbered.join(reasons, on="_row", maintain_order="left").select(*pairs.columns, *_DROP_COLUMNS),
     )
+
+
+def summarise(pairs: pl.DataFrame, rule: Rule) -> pl.DataFrame:
+    """What a global rule needs to know of one partition."""
+    return summarise_balance(pairs, rule.balance) if rule.kind == "balance" else summarise_share(pairs, rule)
+
+
+def reduce(summaries: list[pl.DataFrame], rule: Rule) -> Found:
+    """Where a global rule cuts, from `summarise` of all partitions; None if it drops nothing."""
+    return reduce_balance(summaries, rule.balance) if rule.kind == "balance" else reduce_share(summaries, rule)
+
+
+def apply_global(pairs: pl.DataFrame, rule: Rule, found: Found) -> StageResult:
+    """Apply a global rule to one partition, with what `reduce` found."""
+    return apply_balance(pairs, rule.balance, found) if isinstance(found, Balanced) else apply_share(pairs, rule, found)
 
 
 def summarise_share(pairs: pl.DataFrame, rule: Rule) -> pl.DataFrame:
@@ -173,14 +208,24 @@ def apply_share(pairs: pl.DataFrame, rule: Rule, cutoff: Cutoff | None) -> Stage
 def _compile(config: RuleConfig) -> Rule:
     if config.drop_if is not None:
         return _drop_if(config.name, config.drop_if)
+    if config.balance is not None:
+        first = config.balance.drop_first
+        columns = (config.balance.signal, *([] if first is None else [first]))
+        for column in columns:
+            _require_number(config.name, column, "balance")
+        return Rule(name=config.name, kind="balance", columns=columns)
     kind: Literal["drop_top_share", "keep_lowest_share"] = "drop_top_share" if config.drop_top_share else "keep_lowest_share"
     share = config.drop_top_share or config.keep_lowest_share
     if share is None:
-        raise ConfigError(f"rule {config.name!r}: expected one of drop_if, drop_top_share, keep_lowest_share.")
-    require_known(config.name, share.signal)
-    if not COLUMNS[share.signal].is_numeric():
-        raise ConfigError(f"rule {config.name!r}: {kind} ranks by {share.signal!r}, which is no number; use drop_if for flags and text.")
+        raise ConfigError(f"rule {config.name!r}: expected one of drop_if, drop_top_share, keep_lowest_share, balance.")
+    _require_number(config.name, share.signal, kind)
     return Rule(name=config.name, kind=kind, columns=(share.signal,), share=Decimal(repr(share.share)))
+
+
+def _require_number(name: str, column: str, kind: str) -> None:
+    require_known(name, column)
+    if not COLUMNS[column].is_numeric():
+        raise ConfigError(f"rule {name!r}: {kind} ranks by {column!r}, which is no number; use drop_if for flags and text.")
 
 
 def _drop_if(name: str, sql: str) -> Rule:

@@ -24,6 +24,9 @@ MESSAGES = pa.list_(MESSAGE)
 MESSAGE_FIELDS = [field.name for field in MESSAGE]
 MESSAGES_PL = pl.List(pl.Struct(dict.fromkeys(MESSAGE_FIELDS, pl.String)))
 STRINGS = pa.list_(pa.string())
+# What reward models gave both answers; null where one gave no number. Sorted by model; one may stand there twice where sources differ.
+MODEL_SCORES = pa.list_(pa.struct([("model", pa.string()), ("a", pa.float64()), ("b", pa.float64())]))
+MODEL_SCORES_PL = pl.List(pl.Struct({"model": pl.String, "a": pl.Float64, "b": pl.Float64}))
 
 # Role as sources spell it -> the four roles of a message.
 ROLES: Final[dict[str, str]] = (
@@ -60,6 +63,7 @@ JUDGEMENT = pa.schema(
         _required("both_bad", pa.bool_()),
         _optional("strength", pa.float32(), unit="share", range="0 to 1"),
         _optional("shown_first", pa.string()),  # a or b
+        _optional("model_scores", MODEL_SCORES),  # no part of the judgement's id; null: none
         _required("annotator_id", pa.string()),
         _required("annotator_kind", pa.string()),  # human, judge or reward_model
         _required("criterion", pa.string()),
@@ -182,10 +186,38 @@ SIGNALS = [
     _required("tokens_gap", pa.int64(), unit="tokens", range="chosen - rejected", source="pipeline.signals.lengths"),
     _required("chars_ratio", pa.float64(), unit="ratio", range="shorter / longer, 0 to 1; 1 when both are empty", source="pipeline.signals.lengths"),
     _required("tokens_ratio", pa.float64(), unit="ratio", range="shorter / longer, 0 to 1; 1 when both are empty", source="pipeline.signals.lengths"),
+    *(_optional(f"{side}_length_percentile", pa.float64(), unit="share", range="0: the shortest answer to the prompt, 1: the longest; null: the only one", source="When More is Less (2025)") for side in _SIDES),
+    _required("prompt_tokens", pa.int64(), unit="tokens of content.truncation.tokenizer", range="0 and up", source="pipeline.signals.truncation"),
+    _required("common_prefix_tokens", pa.int64(), unit="tokens of content.truncation.tokenizer", range="leading tokens that both answers share; 0 and up", source="pipeline.signals.truncation"),
+    _required("identical_at_lengths", pa.list_(pa.int64()), unit="tokens", range="those of content.truncation.lengths at which both are one text", source="pipeline.signals.truncation"),
+    # style: counts in the chosen answer less those in the rejected one
+    *(_required(f"{name}_gap", pa.int64(), unit="marks", range="chosen - rejected", source=f"pipeline.signals.style: {about}") for name, about in (
+        ("markdown", "headings, list items, bold, code blocks, tables"), ("citations", "[1], (Author, 2020), web addresses"),
+        ("hedges", "English: perhaps, I think ..."), ("confidence", "English: certainly, clearly ..."),
+    )),
+    # what length does to votes
+    _required("length_tie", pa.bool_(), unit="flag", range="slightly better, and longer by more than 500 characters", source="WildBench (2024)"),
+    _required("p_chosen_length_controlled", pa.float64(), unit="probability", range="0.5 to 1; p_chosen without what length explains", source="after Length-Controlled AlpacaEval (2024)"),
     # votes
     _required("agreement", pa.float64(), unit="share", range="votes for the most frequent verdict / votes, 0 to 1", source="pipeline.signals.votes"),
     _required("vote_entropy", pa.float64(), unit="bits", range="0 to 1.585", source="pipeline.signals.votes"),
     _required("conflict", pa.bool_(), unit="flag", range="votes for both sides", source="pipeline.signals.votes"),
+    _required("votes_admitted", pa.int64(), unit="votes", range="those that enter consensus; 0 and up", source="pipeline.consensus.judges"),
+    _required("unaudited_votes", pa.int64(), unit="votes", range="of these: by judges who did not pass, where nobody else voted", source="pipeline.consensus.judges"),
+    _required("posterior_entropy", pa.float64(), unit="bits", range="0 to 1.585; of chosen, rejected and tie, given the votes", source="pipeline.consensus"),
+    _optional("cyclic_share", pa.float64(), unit="share", range="cyclic / decided triads of the prompt's answers, 0 to 1; null: no triad", source="Kendall & Babington Smith (1940)"),
+    _optional("no_ranking", pa.string(), unit="sentence", range="why the prompt's answers have no single ranking; null: they may", source="pipeline.consensus.cycles"),
+    # reward models: signals, no votes; null where no model scored both answers
+    _required("rm_models", pa.int64(), unit="models", range="that scored both answers, constant ones left out; 0 and up", source="pipeline.signals.model_scores"),
+    _optional("rm_mean", pa.float64(), unit="the models' points", range="mean of score(chosen) - score(rejected)", source="Secrets of RLHF II (2024)"),
+    _optional("rm_std", pa.float64(), unit="the models' points", range="population standard deviation of these, 0 and up", source="Secrets of RLHF II (2024)"),
+    _optional("rm_agreement", pa.float64(), unit="share", range="of the models that score chosen higher, equal ones half; 0 to 1", source="Secrets of RLHF II (2024)"),
+    _optional("rm_percentile", pa.float64(), unit="share", range="of the data set's pairs with a lower rm_mean, 0 to 1", source="Secrets of RLHF II (2024)"),
+    # peer review: models that learn from the other pairs' labels and never see the pair's prompt; null: too few pairs
+    _optional("peer_probability", pa.float64(), unit="probability", range="P(chosen is better) by content alone, 0 to 1", source="pipeline.noise, after Two Minds Better Than One (2025)"),
+    _optional("peer_disagreement", pa.float64(), unit="probability", range="between two peers that learned from disjoint pairs, 0 to 1", source="pipeline.noise"),
+    _optional("neighbour_agreement", pa.float64(), unit="share", range="how far labels under the same prompt point the same way, 0 to 1; null: none", source="pipeline.noise"),
+    _optional("peer_verdict", pa.string(), unit="verdict", range="keep, ambiguous (one of two peers objects), suspect (both do)", source="Two Minds Better Than One (2025)"),
     # near duplicates of the whole comparison
     _required("near_duplicates", pa.int64(), unit="pairs", range="near duplicates whose votes this pair counts; 0 and up", source="pipeline.dedup"),
     _required("near_duplicate_conflict", pa.bool_(), unit="flag", range="a near duplicate of it says something else, or was judged the other way", source="pipeline.dedup"),
@@ -198,7 +230,8 @@ SIGNALS = [
     *_per_side("repeated_prompts", pa.int64(), "prompts", "unrelated prompts of one source with exactly this answer; 0 below 3", "Cheating Automatic LLM Benchmarks (2024)"),
     *_per_side("near_repeated_prompts", pa.int64(), "prompts", "unrelated prompts of one source with this answer or a near copy; 0 below 3", "pipeline.signals.repeats"),
     *(_optional(f"{side}_distinct_share", pa.float64(), unit="share", range="distinct / all answers of at least 6 words of its model in one source; null below 20", source="pipeline.signals.repeats") for side in _SIDES),
-    *_per_side("trigram_uniqueness", pa.float64(), "share", "distinct word trigrams / word trigrams; 1 when there are none", "pipeline.signals.degenerate"),
+    *(_optional(f"{side}_trigram_uniqueness", pa.float64(), unit="share", range="distinct word trigrams / word trigrams; null: there are none", source="pipeline.signals.degenerate") for side in _SIDES),
+    *_per_side("garbled_start", pa.bool_(), "flag", "more than 30 tokens at the start, most of them no words", "Cheating Automatic LLM Benchmarks (2024)"),
     *_per_side("repetitive", pa.bool_(), "flag", "trigram uniqueness below 0.3 over at least 50 trigrams", "pipeline.signals.degenerate"),
     *_per_side("copies_prompt", pa.bool_(), "flag", "holds at least 80 % of the last user turn's word trigrams", "pipeline.signals.degenerate"),
     *_per_side("truncated_tail", pa.bool_(), "flag", "ends in a colon", "A-LoL (2023)"),
@@ -232,9 +265,10 @@ PAIR = pa.schema(
         _required("p_tie", pa.float64(), unit="probability", range="0 to 1", source="pipeline.consensus"),
         _required("tie", pa.bool_(), unit="flag", range="p_tie is the largest of the three, or both sides are equally likely", source="pipeline.consensus"),
         _required("margin", pa.float32(), unit="share", range="0 to 1; strength of the votes for chosen less that of the votes against, per vote", source="pipeline.consensus"),
-        _required("weight", pa.float32(), unit="weight", range="0 and up", source="1 until a weighting is configured"),
+        _required("weight", pa.float32(), unit="weight", range="0 and up; 1 without `weights:`", source="pipeline.weights"),
         *SIGNALS,
-        _optional("noise_score", pa.float64(), unit="probability", range="0 to 1", source="not computed yet"),
+        _optional("noise_score", pa.float64(), unit="probability", range="P(label wrong) from content alone, out of fold; null: too little to learn from", source="pipeline.noise"),
+        _required("p_soft", pa.float64(), unit="probability", range="P(label right), 0 to 1: p_chosen and 1 - noise_score as independent evidence", source="pipeline.weights"),
         _optional("rationale", pa.struct([("text", pa.string()), ("kind", pa.string()), ("generator", pa.string())])),
         _required("prompt_cluster_id", pa.string()),
         _required("split", pa.string()),  # train or validation
@@ -256,6 +290,51 @@ DROPPED = pa.schema(
     ]
 )
 
+# One row = one annotator: how reliable, as the vote model sees it. Intervals hold 95 %.
+ANNOTATOR = pa.schema(
+    [
+        _required("annotator_id", pa.string()),  # "unnamed <source>": all whom a source does not name, as one
+        _required("annotator_kind", pa.string()),
+        _required("votes", pa.int64(), unit="votes"),
+        _required("pairs", pa.int64(), unit="pairs"),
+        _required("shared_pairs", pa.int64(), unit="pairs", range="those on which others voted too"),
+        _optional("accuracy", pa.float64(), unit="probability", range="0 to 1; picks the better side where neither vote nor pair is a tie"),
+        _optional("accuracy_low", pa.float64(), unit="probability"),
+        _optional("accuracy_high", pa.float64(), unit="probability"),
+        _optional("tie_share", pa.float64(), unit="share", range="0 to 1, of the votes"),
+        _optional("tie_share_low", pa.float64(), unit="share"),
+        _optional("tie_share_high", pa.float64(), unit="share"),
+        _optional("first_share", pa.float64(), unit="share", range="votes for the answer shown first, of those that are no tie; null: order unknown"),
+        _optional("first_share_low", pa.float64(), unit="share"),
+        _optional("first_share_high", pa.float64(), unit="share"),
+        _optional("group", pa.int64(), range="camp, from 0; null: one camp, or too few votes to tell"),
+        _required("admitted", pa.bool_(), unit="flag", range="the votes enter consensus"),
+        _optional("reason", pa.string()),  # why the votes do not, or only where there are no others
+        _optional("both_orders", pa.int64(), unit="pairs", range="judged in both orders; null: a human"),
+        _optional("consistent", pa.int64(), unit="pairs", range="of those: the same verdict in both"),
+        _optional("gold_votes", pa.int64(), unit="votes", range="on pairs that at least three humans decided; null: a human"),
+        _optional("gold_agreement", pa.float64(), unit="share", range="of those: as the humans"),
+        _optional("gold_agreement_low", pa.float64(), unit="share"),
+        _optional("gold_agreement_high", pa.float64(), unit="share"),
+        _optional("note", pa.string()),  # what the numbers cannot say
+    ]
+)
+
+# One row = one number about the data set, a source or another part of it, with its 95 % interval.
+STATISTIC = pa.schema(
+    [
+        _required("statistic", pa.string()),
+        _required("subject_kind", pa.string()),  # dataset, source ...
+        _required("subject", pa.string()),
+        _optional("value", pa.float64()),  # null: cannot be told, see note
+        _optional("low", pa.float64()),
+        _optional("high", pa.float64()),
+        _required("n", pa.int64(), range="what it rests on: pairs, votes or triads"),
+        _optional("unit", pa.string()),
+        _optional("note", pa.string()),
+    ]
+)
+
 # One row = one input file of a run.
 INPUT = pa.schema(
     [
@@ -271,6 +350,7 @@ INPUT = pa.schema(
         _optional("ratings", pa.int64(), unit="records", range="how many of the records are ratings"),
         _required("quarantined_rows", pa.int64(), unit="rows"),
         _optional("unused_rows", pa.int64(), unit="rows", range="of a joined file: those that no row of the source asked for"),
+        _optional("unmatched_rows", pa.int64(), unit="rows", range="without a partner in a joined file that is optional"),
         _optional("unreadable", pa.string()),  # why the file could not be read to its end
     ]
 )

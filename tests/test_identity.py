@@ -398,3 +398,25 @@ def test_a_content_hash_names_the_kind_and_leaves_nulls() -> None:
     expected = blake2b(b"response\nx", digest_size=16).hexdigest()
     assert hashes.to_list() == [expected, None, expected]
     assert content_hash(pl.Series([None], dtype=pl.String), "response").to_list() == [None]
+
+
+def test_scores_of_models_are_no_part_of_an_id_and_a_judgement_has_those_of_its_copies() -> None:
+    def score(model: str, a: float, b: float | None) -> dict[str, Any]:
+        return {"model": model, "a": a, "b": b}
+
+    first = row(annotator="w", model_scores=[score("m", 1.0, 2.0)])
+    copies = [
+        swap(row(annotator="w", model_scores=[score("m", 2.0, 1.0), score("n", 3.0, None)])),
+        row(annotator="w", source_uri="g.jsonl"),
+    ]
+    other = row(annotator="v", model_scores=[score("o", 1.0, 1.0)])
+    rows = number_votes(identified(first, *copies, other))
+
+    shown = rows.with_columns(turned=pl.col("response_a").list.first().struct["content"] == "y").sort("annotator_id", "source_row")
+    assert rows["judgement_id"].n_unique() == 2
+    straight = [score("m", 1.0, 2.0), score("n", None, 3.0)]  # type: ignore[arg-type]
+    given = {
+        (turned, str(found)) for turned, found in shown.filter(pl.col("annotator_id") != "src/v").select("turned", "model_scores").rows()
+    }
+    assert given == {(False, str(straight)), (True, str([score("m", 2.0, 1.0), score("n", 3.0, None)]))}
+    assert rows.filter(pl.col("annotator_id") == "src/v")["model_scores"].to_list() == [[score("o", 1.0, 1.0)]]

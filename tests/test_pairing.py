@@ -233,3 +233,39 @@ def test_where_nothing_was_moved_judgements_stay_as_they_are() -> None:
 
     assert_frame_equal(marked.drop("merged_into", "merged_a"), rows)
     assert marked.select("merged_into", "merged_a").rows() == [(None, None)] * 2
+
+
+def scored(**models: tuple[float | None, float | None]) -> dict[str, Any]:
+    return {"model_scores": [{"model": model, "a": a, "b": b} for model, (a, b) in models.items()]}
+
+
+def test_a_pair_has_the_scores_of_all_its_rows_each_once_and_said_of_its_sides() -> None:
+    rows = [
+        row(annotator="v", **scored(m=(1.0, 2.0), n=(None, 3.0))),
+        swap(row(annotator="w")) | scored(m=(2.0, 1.0)),
+        swap(row(annotator="v", source_uri="g.jsonl")) | scored(o=(5.0, 4.0)),  # a copy
+        row(annotator="u", **scored(m=(7.0, 2.0))),
+    ]
+    (pair,) = pairs(*rows).to_dicts()
+
+    low, high = ("x", "y") if pair["low"][0]["content"] == "x" else ("y", "x")
+    told = sorted(
+        (one["model"], one["low"], one["high"]) for one in pair["model_scores"] if one["low"] is not None and one["high"] is not None
+    )
+    wanted = [("m", {"x": 1.0, "y": 2.0}), ("m", {"x": 7.0, "y": 2.0}), ("o", {"x": 4.0, "y": 5.0})]
+    assert told == [(model, by[low], by[high]) for model, by in wanted]
+    assert [one["model"] for one in pair["model_scores"]] == ["m", "m", "n", "o"]
+
+
+def test_pairs_without_scores_have_an_empty_list() -> None:
+    assert pairs(row(), row("other", **scored(m=(1.0, 2.0))))["model_scores"].list.len().sort().to_list() == [0, 1]
+
+
+def test_scores_of_a_pair_stand_in_one_order_whichever_way_round_its_rows_are() -> None:
+    def listed(*scores: tuple[float, float]) -> dict[str, Any]:
+        return {"model_scores": [{"model": "m", "a": a, "b": b} for a, b in scores]}
+
+    given = row() | listed((1.0, 9.0), (2.0, 3.0))
+    turned = swap(row()) | listed((3.0, 2.0), (9.0, 1.0))
+
+    assert pairs(given)["model_scores"].to_list() == pairs(turned)["model_scores"].to_list()

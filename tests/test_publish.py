@@ -77,6 +77,7 @@ def test_what_a_killed_run_left_is_removed_and_its_number_used_again(tmp_path: P
 def test_files_are_named_by_part_and_total_and_listed_with_rows_bytes_and_hash(tmp_path: Path) -> None:
     files = write(str(tmp_path), "v000001", ["p1", "p2", "p3"], ["p4"])
     assert [(f["path"], f["rows"]) for f in files] == [
+        ("annotators/annotators-00000-of-00001.parquet", 0),
         ("data/train-00000-of-00002.parquet", 2),
         ("data/train-00001-of-00002.parquet", 1),
         ("dropped/dropped-00000-of-00001.parquet", 1),
@@ -84,6 +85,7 @@ def test_files_are_named_by_part_and_total_and_listed_with_rows_bytes_and_hash(t
         ("ledger/ledger-00000-of-00001.parquet", 0),
         ("quarantine/quarantine-00000-of-00001.parquet", 0),
         ("ratings/ratings-00000-of-00001.parquet", 0),
+        ("statistics/statistics-00000-of-00001.parquet", 0),
     ]
     for file in files:
         content = (tmp_path / "v000001" / file["path"]).read_bytes()
@@ -196,7 +198,7 @@ def test_a_crash_at_any_write_leaves_the_last_version_and_the_next_run_finishes(
         with pytest.raises(Killed):
             publish_ids(root, ["p1", "p2"])
     assert current_version(root) == ("v000002" if at == "catalog" else "v000001")
-    assert len(read_manifest(root, str(current_version(root)))["files"]) == 6
+    assert len(read_manifest(root, str(current_version(root)))["files"]) == 8
 
     result = publish_ids(root, ["p1", "p2"])
     assert result == publish.Published("v000002", unchanged=at == "catalog")

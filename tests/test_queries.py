@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from scipy.stats import binomtest
 
 from pipeline import storage
 from pipeline.errors import NotFoundError, PrefineError, QueryError
@@ -42,7 +43,7 @@ def test_every_table_can_be_read(catalogue: Catalogue) -> None:
     counts = {name: catalogue.query(f"select count(*) as n from {name}")["n"][0].as_py() for name in TABLES}
     assert counts == {
         "pairs": 2, "train": 1, "validation": 1, "other": 0, "dropped": 1, "judgements": 5, "ratings": 0,
-        "quarantine": 1, "ledger": 6, "inputs": 1, "stages": 3,
+        "quarantine": 1, "ledger": 6, "annotators": 0, "statistics": 2, "inputs": 1, "stages": 3,
     }  # fmt: skip
 
 
@@ -53,18 +54,28 @@ def test_a_dataset_on_an_object_store_answers_too() -> None:
     assert explain(root, "p2").pairs[0]["fate"] == "published"
 
 
+def wilson(hits: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval, from scipy; the views' own macro must agree."""
+    found = binomtest(hits, trials).proportion_ci(method="wilson")
+    return pytest.approx(found.low, abs=1e-9), pytest.approx(found.high, abs=1e-9)
+
+
 VIEW_FACTS: dict[str, list[tuple[Any, ...]]] = {
     "funnel": [("ingest", 6, 5, 1, "unparsable_row"), ("pair_up", 5, 3, 2, "copy"), ("split", 2, 2, 0, None)],
     "fates_by_source": [("arena", 6, 3, 1, 1, 1, 0.5)],
     "quarantine_reasons": [("arena", "unparsable_row", None, 1, FILE, 5, None)],
     "drop_reasons": [("rules", "tie", 1, 1, None, None, None)],
-    "length_bias": [("arena", 2, 0, 1.0, 3.0)],
+    "length_bias": [("arena", 2, 0, 1.0, wilson(2, 2)[0], 1.0, 3.0)],
     "conflicts": [("p1", "published", ["arena"], 1, 1, 0, 0.5, 0.5)],
-    "annotators": [
-        ("ann-j1", "human", 1, 0.0, 1.0, 1, 1.0),
-        ("ann-j2", "human", 1, 0.0, 0.0, 1, 0.0),
-        ("ann-j3", "human", 1, 0.0, 1.0, 0, None),
-        ("ann-j4", "human", 1, 1.0, None, 0, None),
+    "annotator_agreement": [
+        ("ann-j2", "human", 1, 0.0, 0.0, 1, 0.0, *wilson(0, 1)),
+        ("ann-j1", "human", 1, 0.0, 1.0, 1, 1.0, *wilson(1, 1)),
+        ("ann-j3", "human", 1, 0.0, 1.0, 0, None, None, None),
+        ("ann-j4", "human", 1, 1.0, None, 0, None, None, None),
+    ],
+    "noise_by_source": [
+        ("arena", "epsilon", 0.1, 0.05, 0.2, 100, "rests on repeated judgements"),
+        ("arena", "label_noise_repeated", 0.1, 0.05, 0.2, 100, None),
     ],
     "duplicates": [("arena", "arena", 1)],
     "near_duplicates": [],
@@ -247,7 +258,7 @@ def test_a_merged_vote_is_compared_with_the_label_of_the_pair_that_counts_it(tmp
     rows["judgements"][-2]["outcome"] = "a"
     publish(str(tmp_path), rows)
 
-    shares = {row["annotator_id"]: row["agreeing_share"] for row in open_version(str(tmp_path)).query("annotators").to_pylist()}
+    shares = {row["annotator_id"]: row["agreeing_share"] for row in open_version(str(tmp_path)).query("annotator_agreement").to_pylist()}
 
     assert (shares["ann-j3"], shares["ann-j5"], shares["ann-j6"], shares["ann-j7"]) == (1.0, 1.0, 0.0, None)
 

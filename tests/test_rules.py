@@ -24,6 +24,7 @@ def pairs_of(**columns: list[Any]) -> pl.DataFrame:
         "chosen_empty": [False] * n,
         "rejected_empty": [False] * n,
         "identical_answers": [False] * n,
+        "votes_admitted": [1] * n,
         "tie": [False] * n,
         "chosen_unreadable_share": [0.0] * n,
         "rejected_unreadable_share": [0.0] * n,
@@ -75,7 +76,7 @@ def test_the_safe_preset_drops_what_is_certainly_useless_and_names_the_first_rea
 
 
 def test_preset_none_drops_only_ties_and_identical_answers() -> None:
-    assert [rule.name for rule in compile_rules(RulesConfig(preset="none"))] == ["identical_answers", "tie"]
+    assert [rule.name for rule in compile_rules(RulesConfig(preset="none"))] == ["identical_answers", "no_vote_counts", "tie"]
 
 
 def test_added_rules_follow_the_preset_in_order() -> None:
@@ -149,7 +150,7 @@ def test_every_column_can_be_named_without_quotes(column: str) -> None:
         "coalesce(cosine_chosen_rejected, 0) > 1", "greatest(chosen_chars, 9) > 10", "case when tie then true else conflict end",
         "chosen_chars / rejected_chars > 2", "upper(criterion) <> 'X'", "round(p_chosen, 1) = 0.5", "nullif(n_votes, 1) > 2",
         "sqrt(n_votes) > 2 or ln(n_votes) > 2 or exp(p_tie) > 2", "floor(p_tie) = 0 and ceil(p_tie) = 1 and sign(chars_gap) = 1",
-        "least(p_tie, p_chosen) % 2 = 1", "lower(criterion) = 'x' AND NOT tie", "tie = true", "weight is not null",
+        "least(p_tie, p_chosen) % 2 = 1", "lower(criterion) = 'x' AND NOT tie", "tie = true", "p_soft is not null",
     ],
 )  # fmt: skip
 def test_conditions_made_of_allowed_parts_compile(sql: str) -> None:
@@ -162,7 +163,7 @@ def test_conditions_made_of_allowed_parts_compile(sql: str) -> None:
         ("p_chosne < 0.6", "unknown column 'p_chosne'; did you mean 'p_chosen'"),
         ("P_CHOSEN < 0.6", "unknown column 'P_CHOSEN'; did you mean"),
         ('"nope" > 1', "unknown column 'nope'"),
-        ("noise_score > 0.5", "unknown column 'noise_score'"),  # nothing fills it yet
+        ("weight > 0.5", "unknown column 'weight'"),  # made from what the rules leave
         ("pair_id = 'x'", "unknown column 'pair_id'"),
         ("p_chosen", "gives Float64; expected true or false"),
         ("p_chosen + 1", "gives Float64; expected true or false"),
@@ -266,7 +267,7 @@ def test_rounds_put_share_rules_by_themselves() -> None:
 
     grouped = [[rule.name for rule in group] for group in rounds(compile_rules(config))]
 
-    assert grouped == [["identical_answers", "tie", "a"], ["b"], ["c"], ["d"]]
+    assert grouped == [["identical_answers", "no_vote_counts", "tie", "a"], ["b"], ["c"], ["d"]]
     assert rounds([]) == []
 
 
@@ -358,7 +359,14 @@ def test_share_rules_do_not_depend_on_the_partitions(rows: list[tuple[float | No
 @settings(max_examples=40, deadline=None)
 def test_local_rules_lose_no_pair_and_treat_each_by_itself(rows: list[tuple[bool | None, bool, float]]) -> None:
     pairs = pairs_of(tie=[r[0] for r in rows], conflict=[r[1] for r in rows], p_chosen=[r[2] for r in rows]).cast(
-        {"tie": pl.Boolean, "conflict": pl.Boolean, "p_chosen": pl.Float64, "pair_id": pl.String, "identical_answers": pl.Boolean}
+        {
+            "tie": pl.Boolean,
+            "conflict": pl.Boolean,
+            "p_chosen": pl.Float64,
+            "pair_id": pl.String,
+            "identical_answers": pl.Boolean,
+            "votes_admitted": pl.Int64,
+        }
     )
     rules = compile_rules(RulesConfig(preset="none", add=[RuleConfig(name="c", drop_if="conflict and p_chosen < 0.7")]))
 

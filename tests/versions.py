@@ -44,6 +44,11 @@ def fated(record_id: str, source_row: int, fate: str, reason: str, **given: Any)
     return row(PARTS["ledger"][1], record_id=record_id, **place, fate=fate, reason=reason, **{"stage": "publish", **given})
 
 
+def estimated(statistic: str, **given: Any) -> dict[str, Any]:
+    about = {"subject_kind": "source", "subject": "arena", "value": 0.1, "low": 0.05, "high": 0.2, "n": 100, "unit": "share"}
+    return row(PARTS["statistics"][1], statistic=statistic, **about, **given)
+
+
 def sample() -> dict[str, list[dict[str, Any]]]:
     """Six rows of one file: two votes on p1 and a copy of the first, one on p2, a tie on p3, an unreadable row."""
     copied = {"stage": "pair_up", "score": 1.0, "threshold": 1.0, "pair_id": "p1", "witness_pair_id": "p1"}
@@ -61,6 +66,7 @@ def sample() -> dict[str, list[dict[str, Any]]]:
         "quarantine": [
             row(PARTS["quarantine"][1], record_id="q1", source="arena", source_uri=FILE, source_row=5, reason="unparsable_row", raw="{oops")
         ],
+        "statistics": [estimated("label_noise_repeated"), estimated("epsilon", note="rests on repeated judgements")],
         "ledger": [
             fated("j1", 0, "published", "train", pair_id="p1"),
             fated("j1", 1, "merged", "copy", **copied),

@@ -7,7 +7,7 @@ from pipeline.stage import StageResult
 STAGE, REASON = "deduplicate", "near_duplicate"
 
 _SUMS = ("n_votes", "votes_low", "votes_high", "votes_tie", "strength_low", "strength_high", "unnamed_votes")
-_UNIONS = ("low_models", "high_models", "annotators", "sources", "source_splits", "records")
+_UNIONS = ("low_models", "high_models", "annotators", "sources", "source_splits", "records", "model_scores")
 _SIDED = (("votes_low", "votes_high"), ("strength_low", "strength_high"), ("low_models", "high_models"))
 COLUMNS = ["pair_id", "low_id", "high_id", "best_kind", *_SUMS, *_UNIONS]  # what is needed of a tally: no texts
 _LEFT = ("stage", "reason", "score", "threshold", "detail", "witness_pair_id")
@@ -21,11 +21,14 @@ def summarise_absorbed(tally: pl.DataFrame, merges: pl.DataFrame) -> pl.DataFram
         merges: rows of `groups.representatives`: pair_id, merged_into, swapped, kind, score, threshold.
 
     Returns:
-        merged_into, pair_id, best_kind, and the votes, strengths, models, annotators, sources, source splits and records of each
-        absorbed pair, said of its representative's answers; no texts. Sorted by merged_into, pair_id.
+        merged_into, pair_id, best_kind, and the votes, strengths, models, annotators, sources, source splits, records and models'
+        scores of each absorbed pair, said of its representative's answers; no texts. Sorted by merged_into, pair_id.
     """
     mine = tally.join(merges.select("pair_id", "merged_into", "swapped"), on="pair_id")
     sides = [pl.when("swapped").then(other).otherwise(one).alias(one) for two in _SIDED for one, other in (two, two[::-1])]
+    score = pl.element().struct
+    turned = pl.col("model_scores").list.eval(pl.struct(score.field("model"), low=score.field("high"), high=score.field("low")))
+    sides.append(pl.when("swapped").then(turned).otherwise("model_scores").alias("model_scores"))
     return mine.with_columns(sides).select("merged_into", "pair_id", "best_kind", *_SUMS, *_UNIONS).sort("merged_into", "pair_id")
 
 

@@ -6,7 +6,7 @@ from several passes at once. The choice of kernels and the order of every sum fo
 order and thread count cannot change a result. A text longer than the model's input is read in windows.
 """
 
-from pipeline.embed.loading import BUNDLED, load_encoder, precision
+from pipeline.embed.loading import BUNDLED, load_encoder, load_tokenizer, precision
 from pipeline.embed.tables import Encoded, Encoder, embedding_schema, encode_table, missing_texts, vectors_of
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "embedding_schema",
     "encode_table",
     "load_encoder",
+    "load_tokenizer",
     "missing_texts",
     "precision",
     "vectors_of",

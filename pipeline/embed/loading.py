@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pipeline.config import EmbedConfig
 from pipeline.embed.sentence import SentenceEncoder
 from pipeline.embed.tables import Encoder
+from pipeline.embed.windows import BareTokenizer
 from pipeline.errors import ConfigError
 
 BUNDLED = "bundled-minilm"
@@ -50,6 +51,26 @@ def load_encoder(config: EmbedConfig) -> Encoder:
         if showed_bar:
             bars.enable_progress_bar()
     return SentenceEncoder(model.to(dtype).eval(), config.model, config.threads or os.cpu_count() or 1)
+
+
+def load_tokenizer(name: str) -> BareTokenizer:
+    """Load the tokenizer of a model: a folder, or a hub id that the network or the hub's cache has.
+
+    Raises:
+        ConfigError: it is not there, or has no fast version.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        found: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False, use_fast=True)  # type: ignore[no-untyped-call, unused-ignore]
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"content.truncation.tokenizer: {name!r} cannot be loaded: {_first_line(error)}. "
+            "Expected a folder with tokenizer.json, or a hub id."
+        ) from error
+    if not found.is_fast:
+        raise ConfigError(f"content.truncation.tokenizer: {name!r} has no fast tokenizer (tokenizer.json); name another.")
+    return BareTokenizer(found)
 
 
 def precision(config: EmbedConfig) -> Literal["float32", "bfloat16"]:

@@ -80,8 +80,7 @@ class SentenceEncoder:
 
     def token_ids(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """The tokens of N texts end to end, uncut and without special ones, and their N + 1 offsets."""
-        ids, counts = self._tokenizer.tokens(texts)
-        return ids, np.concatenate([[0], np.cumsum(counts)])
+        return self._tokenizer.token_ids(texts)
 
     def _encode_windows(
         self, cut: Windows, workers: ThreadPoolExecutor, on_progress: Callable[[int], None] | None

@@ -41,11 +41,39 @@ class Windows:
     tokens: npt.NDArray[np.int32]
 
 
-class WindowTokenizer:
-    """A fast tokenizer that never cuts; the special tokens go around each window.
+class BareTokenizer:
+    """A fast tokenizer that never cuts and adds no special tokens.
 
     Args:
-        tokenizer: of a sentence-transformers model; it is copied, so that nobody else's settings matter.
+        tokenizer: it is copied, so that nobody else's settings matter.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        backend: Any = tokenizer.backend_tokenizer
+        self._tokenizer = type(backend).from_str(backend.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """The tokens of N texts end to end, int32 (T,), and how many each text has, int64 (N,)."""
+        ids, counts = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+        for part in slices(texts, _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
+            lists = [found.ids for found in self._tokenizer.encode_batch_fast(list(texts[part]), add_special_tokens=False)]
+            counts.append(np.fromiter(map(len, lists), np.int64, len(lists)))
+            ids.append(np.fromiter(chain.from_iterable(lists), np.int32, int(counts[-1].sum())))
+        return np.concatenate(ids), np.concatenate(counts)
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """The tokens of N texts end to end, and their N + 1 offsets."""
+        ids, counts = self.tokens(texts)
+        return ids, np.concatenate([[0], np.cumsum(counts)])
+
+
+class WindowTokenizer(BareTokenizer):
+    """A tokenizer whose special tokens go around each window.
+
+    Args:
+        tokenizer: of a sentence-transformers model; it is copied.
         longest: tokens of the model's longest input, special ones included.
         name: for messages.
 
@@ -59,10 +87,7 @@ class WindowTokenizer:
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", longest: int, name: str) -> None:
-        backend: Any = tokenizer.backend_tokenizer
-        self._tokenizer = type(backend).from_str(backend.to_str())
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        super().__init__(tokenizer)
         probe = "a b"
         framed = np.array(self._tokenizer.encode(probe).ids, dtype=np.int32)
         bare = np.array(self._tokenizer.encode(probe, add_special_tokens=False).ids, dtype=np.int32)
@@ -76,15 +101,6 @@ class WindowTokenizer:
     def cut(self, texts: Sequence[str]) -> Windows:
         """Tokenise N texts and cut them into windows."""
         return windows(*self.tokens(texts), self.size)
-
-    def tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """The tokens of N texts end to end, without special ones, int32 (T,), and how many each text has, int64 (N,)."""
-        ids, counts = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
-        for part in slices(texts, _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
-            lists = [found.ids for found in self._tokenizer.encode_batch_fast(list(texts[part]), add_special_tokens=False)]
-            counts.append(np.fromiter(map(len, lists), np.int64, len(lists)))
-            ids.append(np.fromiter(chain.from_iterable(lists), np.int32, int(counts[-1].sum())))
-        return np.concatenate(ids), np.concatenate(counts)
 
 
 def windows(ids: npt.NDArray[np.int32], counts: npt.NDArray[np.int64], size: int) -> Windows:

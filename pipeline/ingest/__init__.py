@@ -1,6 +1,7 @@
 """Raw files of any supported layout -> judgements and ratings as their sources state them, and what could not be read as one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
 
@@ -78,12 +79,15 @@ def read_records(
     before = 0
     try:
         main = opened(source, joined).main_file(name, json)
+        unmatched = 0
         for rows in _up_to(limit, read_rows(place, json, texts=not source.join, whole=limit is None)):
             for part in main.join(rows, before):
                 if layout is None or layout.name not in _READ_TEXTS:
                     part = in_fragments(part, json)
+                alone, unmatched = main.unmatched - unmatched, main.unmatched
                 if layout is not None and part.frame.height:
-                    yield ADAPTERS[layout.name].adapt(Task(part, layout, json, source, name, criterion))
+                    batch = ADAPTERS[layout.name].adapt(Task(part, layout, json, source, name, criterion))
+                    yield replace(batch, unmatched=alone) if alone else batch
                 elif part.count:
                     yield _unread(part, json, source, name, PROBLEM.to_frame())
             before += rows.count

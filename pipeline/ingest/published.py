@@ -49,7 +49,7 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
         parquet = pq.ParquetFile(file)
         stand = _merged_into(parquet, version_folder, pairs)
         for batch in parquet.iter_batches(BATCH_ROWS, columns=JUDGEMENT.names):
-            table = _with_merges(pa.table(batch)).append_column("_row", pa.array(range(position, position + batch.num_rows), pa.int64()))
+            table = _with_later(pa.table(batch)).append_column("_row", pa.array(range(position, position + batch.num_rows), pa.int64()))
             position += batch.num_rows
             counted = pc.coalesce(table.column("merged_into"), table.column("pair_id"))
             table = table.filter(pc.and_(pc.is_in(counted, value_set=pairs), pc.invert(table.column("is_copy"))))
@@ -105,17 +105,17 @@ def _published_pairs(version_folder: str, columns: list[str], wanted: "pa.Chunke
     return pairs
 
 
-def _with_merges(judgements: pa.Table) -> pa.Table:
-    """A version from before near duplicates were merged has no columns that speak of it."""
-    for name in ("merged_into", "merged_a"):
+def _with_later(judgements: pa.Table) -> pa.Table:
+    """A version from before near duplicates were merged, or models' scores read, has no columns that speak of it."""
+    for name in ("merged_into", "merged_a", "model_scores"):
         if name not in judgements.column_names:
-            judgements = judgements.append_column(JUDGEMENT.field(name), pa.nulls(judgements.num_rows, pa.string()))
+            judgements = judgements.append_column(JUDGEMENT.field(name), pa.nulls(judgements.num_rows, JUDGEMENT.field(name).type))
     return judgements
 
 
 def _merged_into(judgements: pq.ParquetFile, version_folder: str, published: "pa.Array[Any]") -> pl.DataFrame:
     """Prompt and answers of the published pairs into which pairs of a file's votes were merged; `pair_id` is named merged_into."""
-    column = _with_merges(judgements.read(["merged_into"])).column("merged_into")
+    column = _with_later(judgements.read(["merged_into"])).column("merged_into")
     into = column.filter(pc.is_in(column, value_set=published)).unique()
     return pl.DataFrame(_published_pairs(version_folder, ["pair_id", *_TEXTS], into)).rename({"pair_id": "merged_into"})
 

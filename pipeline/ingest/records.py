@@ -7,7 +7,7 @@ from typing import Final, Literal
 import polars as pl
 
 from pipeline.config import FieldPath, GradesConfig, LayoutName
-from pipeline.schemas import MESSAGES_PL
+from pipeline.schemas import MESSAGES_PL, MODEL_SCORES_PL
 
 RAW_CHARACTERS: Final = 100_000  # a quarantined row's text is cut here
 
@@ -24,6 +24,7 @@ RAW_JUDGEMENT: Final = pl.Schema(
         "both_bad": pl.Boolean,
         "strength": pl.Float32,
         "shown_first": pl.String,
+        "model_scores": MODEL_SCORES_PL,
         "annotator": pl.String,
         "annotator_kind": pl.String,
         "criterion": pl.String,
@@ -203,12 +204,14 @@ class Batch:
         ratings: schema RAW_RATING.
         quarantined: schema QUARANTINED.
         rows: rows of the file read; each is in at least one of the three.
+        unmatched: how often one of them had no partner in a joined file where it needs none.
     """
 
     judgements: pl.DataFrame
     ratings: pl.DataFrame
     quarantined: pl.DataFrame
     rows: int
+    unmatched: int = 0
 
     @property
     def unread(self) -> int:

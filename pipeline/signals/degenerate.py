@@ -11,6 +11,8 @@ from pipeline.texts import WORD, is_blank, last_user_turn, text_of
 MIN_TRIGRAMS, MAX_REPETITIVE_UNIQUENESS = 50, 0.3
 MIN_COPIED_PROMPT_WORDS, MIN_COPIED_SHARE = 8, 0.8
 MIN_CONTENT_WORDS = 3
+MIN_START_TOKENS, START_TOKENS, MAX_GARBLED_SHARE = 31, 40, 0.5
+_START_CHARACTERS = 2000  # in which the first tokens of prose lie
 MAX_INSTRUCTION_CHARS = 300  # longer prompts carry material and examples, where the words that ask for more are not the user's wish
 
 # One Token to Fool LLM-as-a-Judge (2025): answers without content that judges accept, with close relatives.
@@ -76,15 +78,27 @@ _ROLE_MARKER = (
     r"|[.!?\"'”)\]…]\s+User: "
 )
 
+# A start that was searched for, not written: symbols run into words. Code, formulas, tags, tables and addresses are no such start, and
+# where words have no spaces between them a token tells nothing.
+_NO_PROSE = (
+    r"(?sm)```.*?(?:```|\z)|`[^`\n]*`|\$\$.*?\$\$|\\\[.*?\\\]|\\\(.*?\\\)|\$[^$\s](?:[^$\n]{0,80}[^$\s])?\$"
+    r"|</?\w[^<>\n]*>|^[ \t]*\|[^\n]*|https?://\S+"
+)
+_WORDLIKE = (
+    r"^[\p{P}\p{S}]*(?:[\p{L}\p{M}\p{N}]+(?:['’./:&,;@\x{2013}\x{2014}-]+[\p{L}\p{M}\p{N}]+)*)?[\p{P}\p{S}]*$"  # noqa: RUF001
+    r"|[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+)
+
 
 def add_degenerate(pairs: pl.DataFrame) -> pl.DataFrame:
     """Add every flag and share of degenerate answers that looks at one pair alone; `pipeline.signals.repeats` adds the rest.
 
     Columns, each for `chosen` and `rejected` (methods: master keys, null and injected responses, mechanical degeneracy):
     `*_empty` (no visible character, no tool call), `*_degenerate`, `*_injected`, `*_trigram_uniqueness` (0 to 1),
-    `*_repetitive`, `*_copies_prompt`, `*_truncated_tail`, `*_role_marker`, `*_unreadable_share` (0 to 1), and
-    `identical_answers`, which is about both. `*_degenerate` is One Token to Fool LLM-as-a-Judge (2025), `*_injected`
-    Cheating Automatic LLM Benchmarks (2024), `*_truncated_tail` the cleaning step of A-LoL (2023).
+    `*_repetitive`, `*_copies_prompt`, `*_truncated_tail`, `*_role_marker`, `*_garbled_start`, `*_unreadable_share` (0 to 1),
+    and `identical_answers`, which is about both. `*_trigram_uniqueness` is null where there is no trigram. `*_degenerate` is One
+    Token to Fool LLM-as-a-Judge (2025), `*_injected` and `*_garbled_start` are Cheating Automatic LLM Benchmarks (2024),
+    `*_truncated_tail` is the cleaning step of A-LoL (2023).
 
     Args:
         pairs: PAIR rows, of any order.
@@ -116,6 +130,7 @@ def _flags(side: str) -> dict[str, pl.Expr]:
         "injected": text.str.contains(_INJECTED),
         "truncated_tail": text.str.contains(r"[:：][\s*_]*$"),  # noqa: RUF001
         "role_marker": text.str.contains(_ROLE_MARKER),
+        "garbled_start": _is_garbled(text),
         "unreadable_share": pl.when(text == "").then(0.0).otherwise(unreadable / text.str.len_chars()),
     }
 
@@ -133,6 +148,13 @@ def _is_degenerate(text: pl.Expr) -> pl.Expr:
     return only_punctuation | opener | (too_short & asks_for_more)
 
 
+def _is_garbled(text: pl.Expr) -> pl.Expr:
+    tokens = text.str.slice(0, _START_CHARACTERS).str.replace_all(_NO_PROSE, " ").str.extract_all(r"\S+").list.head(START_TOKENS)
+    words = tokens.list.eval(pl.element().str.contains(_WORDLIKE)).list.sum()
+    count = tokens.list.len()
+    return (count >= MIN_START_TOKENS) & (words < count * (1 - MAX_GARBLED_SHARE))
+
+
 def _trigrams(texts: pl.DataFrame, text: str) -> pl.DataFrame:
     """(_row, gram, times): word trigrams of each text, distinct, with how often each occurs."""
     words = texts.select("_row", word=pl.col(text).str.to_lowercase().str.extract_all(WORD)).explode("word", empty_as_null=False)
@@ -147,14 +169,14 @@ def _trigram_signals(work: pl.DataFrame, side: str) -> pl.DataFrame:
     asked = _trigrams(work.filter(pl.col("prompt").str.count_matches(WORD) >= MIN_COPIED_PROMPT_WORDS), "prompt")
     held = asked.join(grams, on=["_row", "gram"], how="left", coalesce=True)
     copied = held.group_by("_row").agg(share=pl.col("times_right").is_not_null().mean())
-    uniqueness = (pl.col("distinct") / pl.col("total")).fill_null(1.0)
+    uniqueness = pl.col("distinct") / pl.col("total")  # null: two words have no trigram, and neither 0 nor 1 would be true of them
     return (
         work.select("_row")
         .join(counts, on="_row", how="left", maintain_order="left")
         .join(copied, on="_row", how="left", maintain_order="left")
         .select(
             uniqueness.alias(f"{side}_trigram_uniqueness"),
-            ((pl.col("total").fill_null(0) >= MIN_TRIGRAMS) & (uniqueness < MAX_REPETITIVE_UNIQUENESS)).alias(f"{side}_repetitive"),
+            ((pl.col("total") >= MIN_TRIGRAMS) & (uniqueness < MAX_REPETITIVE_UNIQUENESS)).fill_null(False).alias(f"{side}_repetitive"),
             (pl.col("share") >= MIN_COPIED_SHARE).fill_null(False).alias(f"{side}_copies_prompt"),
         )
     )

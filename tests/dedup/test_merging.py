@@ -204,3 +204,16 @@ def test_judgements_of_an_absorbed_pair_say_where_and_as_what_they_count(exchang
     stands_for = pair[f"{y if exchanged else x}_id"]
     by_pair = {r["pair_id"]: (r["merged_into"], r["merged_a"]) for r in marked.to_dicts()}
     assert by_pair == {pair["pair_id"]: (None, None), near["pair_id"]: (pair["pair_id"], stands_for)}
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_scores_of_an_absorbed_pair_are_said_of_the_answers_that_stand(exchanged: bool) -> None:
+    def scores(a: float, b: float) -> list[dict[str, Any]]:
+        return [{"model": "m", "a": a, "b": b}]
+
+    tally, stands, absorbed, swapped = two(vote("a", model_scores=scores(1.0, 3.0)), model_scores=scores(1.5, 2.5))
+    pair = of(merged(tally, merges_of((absorbed, stands, swapped != exchanged))), stands)
+
+    x, y = ("low", "high") if pair["low"][0]["content"] == "x" else ("high", "low")
+    told = sorted((one[x], one[y]) for one in pair["model_scores"])
+    assert told == [(1.5, 2.5), (3.0, 1.0)] if exchanged else told == [(1.0, 3.0), (1.5, 2.5)]

@@ -397,7 +397,7 @@ class TestConfig:
         source = load_config(place).sources[0]
         assert source.join[0].key_fields == (["id"], ["id"])
         assert source.outcomes == {"no": "b", "yes": "a", "true": "tie", "2": "a"}
-        assert source.model_dump(exclude_none=True)["join"] == [{"uri": "t", "on": "id", "as": "x"}]
+        assert source.model_dump(exclude_none=True)["join"] == [{"uri": "t", "on": "id", "as": "x", "optional": False}]
 
 
 def test_joined_text_is_handed_on_in_pieces(joined: Joined, monkeypatch: pytest.MonkeyPatch) -> None:

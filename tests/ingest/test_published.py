@@ -98,11 +98,25 @@ def test_a_limited_run_moves_only_what_it_reads(tmp_path: Path) -> None:
 def test_a_version_from_before_merges_can_be_read(tmp_path: Path) -> None:
     place, folder = votes_file(tmp_path, sample())
     table = pq.read_table(place)
-    pq.write_table(table.drop_columns(["merged_into", "merged_a"]), place)
+    pq.write_table(table.drop_columns(["merged_into", "merged_a", "model_scores"]), place)
 
     votes = pl.concat(read_votes(place, folder, "again", "file"))
 
     assert (votes["base_id"].to_list(), count_votes(place, folder)) == (["j1", "j2", "j3"], 3)
+
+
+def test_scores_of_models_come_back_with_their_vote_on_the_pair_that_counts_it(tmp_path: Path) -> None:
+    rows = sample_with_merges()
+    for one in rows["judgements"]:
+        one["model_scores"] = [{"model": "rm", "a": 2.0, "b": 1.0}] if one["judgement_id"] in ("j5", "j6") else None
+    votes = read(tmp_path, rows)
+    judgements = mark_moved(identity.number_votes(votes), moved_votes(votes))
+
+    pair = pair_up(judgements).filter(pl.col("pair_id") == "p2").to_dicts()[0]
+
+    # j5 stands with its first answer for the pair's, j6 with its second.
+    assert [(one["low"], one["high"]) for one in pair["model_scores"]] == [(1.0, 2.0), (2.0, 1.0)]
+    assert by_id(votes)["j3"]["model_scores"] is None
 
 
 def test_a_version_without_pairs_has_no_votes(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def pairs_of(*rows: tuple[str, str, str]) -> pl.DataFrame:
     )
 
 
-def signal(name: str, answer: str, prompt: str = MATHS) -> bool | float:
-    value: bool | float = add_degenerate(pairs_of((prompt, answer, "Some other answer.")))[f"chosen_{name}"][0]
+def signal(name: str, answer: str, prompt: str = MATHS) -> bool | float | None:
+    value: bool | float | None = add_degenerate(pairs_of((prompt, answer, "Some other answer.")))[f"chosen_{name}"][0]
     return value
 
 
@@ -45,7 +45,7 @@ SOURCES = {
 def test_every_signal_of_the_schema_is_added_in_its_type() -> None:
     mine = [field for field in SIGNALS if (field.metadata or {}).get(b"source") in SOURCES and "repeated" not in field.name]
     declared = {field.name: field.type for field in mine}
-    added = add_degenerate(pairs_of(("p", "a", "b"))).select(list(declared)).to_arrow()
+    added = add_degenerate(pairs_of(("p", "three short words", "and three more"))).select(list(declared)).to_arrow()
 
     assert {f.name: f.type for f in added.schema} == declared
     assert not any(column.null_count for column in added.columns)
@@ -241,9 +241,9 @@ def test_unreadable_share_counts_replacement_control_and_private_characters(text
 
 @pytest.mark.parametrize(
     ("text", "uniqueness"),
-    [("a a a a a a", 0.25), ("A a, a! a a a", 0.25), ("one two", 1.0), ("", 1.0), ("one two three four", 1.0), ("好好好好好好", 0.25)],
+    [("a a a a a a", 0.25), ("A a, a! a a a", 0.25), ("one two", None), ("", None), ("one two three four", 1.0), ("好好好好好好", 0.25)],
 )
-def test_trigram_uniqueness_is_distinct_by_all(text: str, uniqueness: float) -> None:
+def test_trigram_uniqueness_is_distinct_by_all(text: str, uniqueness: float | None) -> None:
     assert signal("trigram_uniqueness", text) == uniqueness
 
 
@@ -257,7 +257,7 @@ def test_trigram_uniqueness_matches_the_published_check() -> None:
 def test_trigrams_do_not_run_from_one_answer_into_the_next() -> None:
     result = add_degenerate(pairs_of(("p", "a b", "x"), ("p", "c d", "y"), ("p", "e f g", "z")))
 
-    assert result["chosen_trigram_uniqueness"].to_list() == [1.0, 1.0, 1.0]
+    assert result["chosen_trigram_uniqueness"].to_list() == [None, None, 1.0]
     assert result["chosen_repetitive"].to_list() == [False, False, False]
 
 
@@ -290,6 +290,26 @@ def test_only_the_last_user_turn_counts_as_the_prompt() -> None:
     rows = pairs_of(("p", PROMPT, "x")).with_columns(prompt=pl.Series([turns], dtype=MESSAGES_PL))
 
     assert add_degenerate(rows)["chosen_copies_prompt"].to_list() == [False]
+
+
+SOUP = "(ab]c {d|e} f(g)h [[i]]j k*l^m n~o p<q r>s t=u v+w x_y.z} a]b c[d e{f g}h i(j k)l m!n o?p q@r#s t$u v%w "
+
+
+@pytest.mark.parametrize(
+    ("text", "garbled"),
+    [
+        (SOUP * 2, True),
+        (SOUP * 2 + "and then a plain sentence " * 20, True),
+        (SOUP, False),  # fewer than 31 tokens
+        ("a plain sentence that goes on " * 8 + SOUP * 3, False),
+        ('It\'s 3.5 km/h, e.g. (well-known) "quotes", 1,000 items; and/or A&B - see p. 7! ' * 4, False),
+        ("```\n" + SOUP * 3 + "\n```\nDone.", False),
+        ("| E7 | A7 |\n" * 40, False),
+        ("\u5f53\u7136(2023)\u5e74 " * 40, False),
+    ],
+)
+def test_a_start_of_symbols_run_into_words_is_garbled(text: str, garbled: bool) -> None:
+    assert signal("garbled_start", text) is garbled
 
 
 TEXTS = st.lists(st.tuples(*[st.text(alphabet="ab .:*\n解\ufffd", max_size=30)] * 3), min_size=1, max_size=6)

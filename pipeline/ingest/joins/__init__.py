@@ -125,6 +125,11 @@ class MainFile:
         """For people: each joined field that is not called as in its file, because the name was taken."""
         return [said for stage in self._stages for said in stage.renamed]
 
+    @property
+    def unmatched(self) -> int:
+        """How often a row so far had no partner in a joined file where it needs none."""
+        return sum(stage.unmatched for stage in self._stages)
+
     def join(self, rows: Rows, first: int) -> Iterator[Rows]:
         """A batch with the joined fields, in file order, in pieces of bounded size.
 
@@ -133,7 +138,7 @@ class MainFile:
             first: rows of the file before it.
 
         Yields:
-            Its rows; one without exactly one partner is among the broken ones.
+            Its rows; one without exactly one partner is among the broken ones, unless it needs none: then the joined fields are null.
 
         Raises:
             LayoutError: the key is no field of the file, or a joined field gets the name of another.
@@ -151,6 +156,7 @@ class _Stage:
         self._number, self._prefix, self._name, self._json = number, prefix, name, json
         self._names: dict[str, str] | None = None  # joined field -> what it is called here, from the first records on
         self.renamed: list[str] = []
+        self.unmatched = 0
 
     def through(self, pieces: Iterable[_Piece], own: dict[str, str]) -> Iterator[_Piece]:
         """Each piece in one or several; `own` are the fields of the main file itself."""
@@ -220,13 +226,14 @@ class _FromFile(_Stage):
         names = self._named(rows, joined.fields, joined.stem, joined.said)
         keys = key_texts(rows, joined.ours, self._json) if joined.ours else places.cast(pl.String)
         found, problems = joined.look_up(keys)
+        self.unmatched += found["n"].null_count()
         alone = rows.frame[problems["id"]]
         broken = problems.with_columns(
             source_row=alone["source_row"], raw=raw_rows(Rows(alone, own, rows.broken)).str.slice(0, RAW_CHARACTERS)
         )
         broken = pl.concat([rows.broken, broken.match_to_schema(BROKEN, extra_columns="ignore").select(BROKEN.names())])
         frame, places = rows.frame[found["id"]], places[found["id"]]
-        for start, end in _cuts(found["size"]):
+        for start, end in _cuts(found["size"].fill_null(0)):
             part = replace(rows, frame=frame[start:end], broken=broken if start == 0 else broken.clear())
             yield self._with(part, joined.fetch(found["n"][start:end]), names, cells=joined.cells), places[start:end]
 

@@ -57,6 +57,7 @@ class Joined:
     def __init__(self, join: JoinConfig, files: Sequence[JoinedFile], folder: Path) -> None:
         """Nothing is read yet; `folder` is made, and removed by the caller."""
         self.ours, self.theirs = join.key_fields  # none: rows go by their position
+        self.optional = join.optional  # a row without a partner stays
         self.said = files[0].name if len(files) == 1 else f"{join.uri} ({len(files)} files)"
         self.stem = _stem(str(join.uri))
         self.cells: bool = False  # whether every field was text in the source
@@ -109,8 +110,8 @@ class Joined:
         """The partner of each key.
 
         Returns:
-            One row per key with a partner: id (position in `keys`), n (to fetch it by), size (bytes); and the problem of
-            each other key, schema PROBLEM.
+            One row per key with a partner, or without one where it needs none: id (position in `keys`), n (to fetch it by; null: no
+            partner), size (bytes; null likewise); and the problem of each other key, schema PROBLEM.
         """
         found = self._spill.look_up(keys).with_columns(key=keys)
         rows, broken = sum(rows for _, rows, _ in self._read), sum(broken for _, _, broken in self._read)
@@ -125,7 +126,7 @@ class Joined:
             (pl.col("key").is_null(), "unmatched_key", absent),
             (pl.col("n").is_null(), "unmatched_key" if self.ours else "unmatched_row", unmatched if self.ours else alone),
             (pl.col("ambiguous").fill_null(False), "ambiguous_key", ambiguous),
-        ]
+        ][2 if self.optional else 0 :]
         marks = [pl.when(bad).then(pl.struct(pl.lit(reason).alias("reason"), said.alias("detail"))) for bad, reason, said in cases]
         marked = found.with_columns(bad=pl.coalesce(marks))
         problems = marked.filter(pl.col("bad").is_not_null()).select(
@@ -134,8 +135,12 @@ class Joined:
         return marked.filter(pl.col("bad").is_null()).select("id", "n", "size"), problems
 
     def fetch(self, numbers: pl.Series) -> dict[str, pl.Series]:
-        """The partners' fragments by field name, one per number."""
-        return self._spill.fetch(numbers)
+        """The partners' fragments by field name, one per number; null for null."""
+        there = numbers.is_not_null()
+        if there.all():
+            return self._spill.fetch(numbers)
+        place = pl.select(pl.when(there).then(there.cast(pl.Int64).cum_sum() - 1)).to_series()
+        return {name: column.gather(place) for name, column in self._spill.fetch(numbers.drop_nulls()).items()}
 
     def close(self) -> None:
         """End the session."""

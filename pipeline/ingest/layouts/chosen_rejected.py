@@ -15,7 +15,7 @@ _LIST: Final = r'^\[\s*"'  # of texts
 
 def propose(sample: Sample) -> Proposal:
     """Read the file as chosen and rejected answers."""
-    slots, lacks = sample.shared("chosen", "rejected", "model_chosen", "model_rejected"), []
+    slots, lacks = sample.shared("chosen", "rejected", "model_chosen", "model_rejected") | sample.scored(), []
     for slot in ("chosen", "rejected"):
         path = slots.get(slot)
         if path is None:
@@ -41,7 +41,9 @@ def adapt(task: Task) -> Batch:
     if each is None:
         return _adapt(task)
     apart = _adapt(replace(task, rows=replace(task.rows, frame=each)))
-    return replace(apart, quarantined=apart.quarantined.unique(maintain_order=True), rows=task.rows.count)
+    # The scores of a row that lists answers do not say which of them they are for.
+    told = apart.judgements.with_columns(pl.when(pl.len().over("source_row") == 1).then("model_scores").alias("model_scores"))
+    return replace(apart, judgements=told, quarantined=apart.quarantined.unique(maintain_order=True), rows=task.rows.count)
 
 
 def _each_two(task: Task) -> pl.DataFrame | None:

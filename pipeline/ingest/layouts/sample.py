@@ -21,6 +21,7 @@ from pipeline.ingest.aliases import (
     plain,
 )
 from pipeline.ingest.fragments import Json, fragment
+from pipeline.ingest.layouts.model_scores import SLOT
 from pipeline.ingest.layouts.slots import used_fields
 from pipeline.ingest.layouts.verdicts import encoding_of
 from pipeline.ingest.records import Encoding, Rows
@@ -60,7 +61,9 @@ class Sample:
         self.by_alias: dict[str, str] = {}
         for field in rows.fields:
             self.by_alias.setdefault(plain(field), field)
-        self.configured = {slot: value for slot, value in source.fields.model_dump().items() if value is not None}
+        said = source.fields.model_dump(exclude={"model_scores"})
+        scored = {f"{SLOT}{model}": fields for model, fields in source.fields.model_scores.items()}
+        self.configured = {slot: value for slot, value in said.items() if value is not None} | scored
         for slot, value in self.configured.items():
             if not slot.startswith(("vote_", "candidate_")):
                 for path in [value] if isinstance(value, str) else value:
@@ -181,7 +184,7 @@ class Sample:
     def answers(self) -> tuple[dict[str, FieldPath], list[str]]:
         """Two sides, their models, and the prompt they need when they are plain texts."""
         sides, lacks = self.sides()
-        slots = self.shared("shown_first") | sides
+        slots = self.shared("shown_first") | sides | self.scored()
         for slot in ("model_a", "model_b"):
             if slot in self.configured:
                 slots[slot] = self.configured[slot]
@@ -196,6 +199,10 @@ class Sample:
         if not lacks and not asked and self.source.layout is None and not self.spoken(str(sides["response_a"])):
             lacks.append("prompt (a field such as 'prompt' or 'instruction'; a `layout:` in the config says that there is none)")
         return slots, lacks
+
+    def scored(self) -> dict[str, FieldPath]:
+        """The fields of reward models' scores: only a config says which they are."""
+        return {slot: path for slot, path in self.configured.items() if slot.startswith(SLOT)}
 
     def spoken(self, path: str) -> bool:
         """Whether a field's values can be whole conversations, which hold their prompts themselves."""

@@ -12,6 +12,7 @@ from pipeline.ingest.conversations.messages import Compared, Conversations, comp
 from pipeline.ingest.conversations.parallel_turns import interleaved
 from pipeline.ingest.conversations.usual_answers import compare_texts
 from pipeline.ingest.fragments import Json, fragment, in_fragments, nulls, objects, raw_rows
+from pipeline.ingest.layouts.model_scores import model_scores
 from pipeline.ingest.layouts.verdicts import accepted, degree, read, spelled, words
 from pipeline.ingest.records import PROBLEM, QUARANTINED, RAW_CHARACTERS, RAW_JUDGEMENT, RAW_RATING, Batch, Layout, Rows
 
@@ -234,7 +235,8 @@ def shared_columns(task: Task, *, sided: bool, kept: Mapping[str, pl.Series] | N
         judged_at="judged_at",
     )
     unread = {slot: task.fragments(slot).is_not_null() & frame[slot].is_null() for slot in ("strength", "shown_first")}
-    return frame.with_columns(extra=extra(task, unread | dict(kept or {})))
+    scores, no_numbers = model_scores(task.rows, task.layout.slots, task.json)
+    return frame.with_columns(scores, extra=extra(task, unread | no_numbers | dict(kept or {})))
 
 
 def _json_or_null(fragments: pl.Series, json: Json) -> pl.Series:

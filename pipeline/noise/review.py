@@ -1,0 +1,146 @@
+"""Pairs of a table as the rows that peers are fitted on, and what their review says of each pair."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline.noise.features import Single, block_sizes, features
+from pipeline.noise.folds import fold_of
+from pipeline.noise.neighbours import siblings
+from pipeline.noise.peers import Peers, fit_peers, log_odds
+from pipeline.noise.score import Reviewer, fit_reviewer, noise_columns
+from pipeline.texts import text_of
+
+FOLDS: Final = 5
+SAMPLE_PAIRS: Final = 50_000  # more teach a linear model of a thousand features next to nothing
+LEAST_PAIRS: Final = 100  # fewer teach it nothing that would hold
+COLUMNS: Final = ("noise_score", "peer_probability", "peer_disagreement", "neighbour_agreement", "peer_verdict")
+_ROWS: Final = 16_384  # pairs whose features are held at once, some 80 MB
+_LINES, _MARKS = r"\n", r"(?m)^\s*(?:[-*#]|\d+[.)])|\*\*"  # of lists, headings and bold text
+
+Vectors = npt.NDArray[np.float16]
+Models = tuple[Peers, Reviewer]
+Rows = tuple[npt.NDArray[np.int64], ...]
+
+
+def is_sampled(pairs: int) -> pl.Expr:
+    """Whether a pair is among the about 50,000 that the peers learn from, by its id alone; `pairs` is how many may be."""
+    share = min(1.0, SAMPLE_PAIRS / max(1, pairs))
+    return pl.col("pair_id").str.slice(0, 8).str.to_integer(base=16, dtype=pl.Int64) < int(share * 2**32)
+
+
+def rows_of(pairs: pl.DataFrame, index: pl.DataFrame) -> Rows:
+    """Which vector is each prompt's, chosen's and rejected's; -1: a blank text.
+
+    Args:
+        pairs: N rows with prompt_text, chosen_text, rejected_text (text ids; null: blank).
+        index: (text_id, index), one row a text.
+    """
+    known = index.select("text_id", "index")
+    found = (
+        pairs.select(text_id=f"{name}_text").join(known, on="text_id", how="left", maintain_order="left").get_column("index")
+        for name in ("prompt", "chosen", "rejected")
+    )
+    return tuple(rows.fill_null(-1).cast(pl.Int64).to_numpy() for rows in found)
+
+
+def features_of(pairs: pl.DataFrame, vectors: Vectors, rows: Rows) -> Single:
+    """The features of pairs, chosen first.
+
+    Args:
+        pairs: N rows with `chosen` and `rejected`.
+        vectors: (M, D) unit vectors.
+        rows: which of them is each prompt's, chosen's and rejected's; -1: a blank text.
+    """
+    padded = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), vectors.dtype)])  # row -1
+    counts = [_counts(pairs, side) for side in ("chosen", "rejected")]
+    prompt, chosen, rejected = (padded[place] for place in rows)
+    return features(prompt, chosen, rejected, counts[0] - counts[1])
+
+
+def _counts(pairs: pl.DataFrame, side: str) -> Single:
+    text = text_of(side)
+    told = pairs.select(text.str.len_chars(), text.str.count_matches(_LINES).alias("lines"), text.str.count_matches(_MARKS).alias("marks"))
+    logs: Single = np.log1p(told.to_numpy().astype(np.float32))
+    return logs
+
+
+def confidence(pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """What each pair's label counts: P(chosen is better) - P(rejected is), from its votes; 0 for ties."""
+    sure = (2 * pl.col("p_chosen") - 1) * (1 - pl.col("p_tie"))
+    return pairs.select(pl.when("tie").then(0.0).otherwise(sure)).to_series().to_numpy()
+
+
+def siblings_of(pairs: pl.DataFrame, vectors: Vectors, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Evidence from the other pairs of the same prompt: `neighbours.siblings`, chosen first. All pairs of each prompt must be there."""
+    padded = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), vectors.dtype)])
+    ones = np.ones(pairs.height)
+    return siblings(pairs.get_column("prompt_id"), padded[rows[1]], padded[rows[2]], ones, confidence(pairs))
+
+
+def sample(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, share_of: int) -> pl.DataFrame:
+    """A partition's pairs that the peers learn from.
+
+    Args:
+        pairs: rows of whole prompts with prompt_cluster_id, p_chosen, p_tie, tie, left_stage (null: it goes on).
+        vectors: as for `features_of`.
+        rows: likewise.
+        share_of: how many pairs of the data set may be sampled.
+
+    Returns:
+        pair_id, prompt_cluster_id, weight, balance, mass and `features` (a float32 array).
+    """
+    balance, mass = siblings_of(pairs, vectors, rows)
+    drawn = ~pl.col("tie") & pl.col("left_stage").is_null() & is_sampled(share_of)
+    told = pairs.with_columns(
+        weight=pl.Series(confidence(pairs)), balance=pl.Series(balance), mass=pl.Series(mass), row=pl.int_range(pl.len())
+    ).filter(drawn)
+    taken = told.get_column("row").to_numpy()
+    table = features_of(told, vectors, tuple(places[taken] for places in rows))
+    kept = told.select("pair_id", "prompt_cluster_id", "weight", "balance", "mass")
+    return kept.with_columns(features=pl.Series(table, dtype=pl.Array(pl.Float32, table.shape[1])))
+
+
+def fit(sample: pl.DataFrame, dimensions: int) -> Models | None:
+    """Fit peers and reviewer; None where there are too few pairs.
+
+    Args:
+        sample: rows of `sample` of all partitions, in any order.
+        dimensions: of the embeddings.
+    """
+    if sample.height < LEAST_PAIRS:
+        return None
+    sample = sample.sort("pair_id")
+    table: Single = sample.get_column("features").to_numpy()
+    fold = fold_of(sample.get_column("prompt_cluster_id"), FOLDS)
+    target, weight = np.ones(sample.height), sample.get_column("weight").to_numpy()
+    blocks = block_sizes(dimensions, table.shape[1] - sum(block_sizes(dimensions, 0)))
+    peers = fit_peers(table, target, weight, fold, folds=FOLDS, blocks=blocks)
+    balance, mass = (sample.get_column(name).to_numpy() for name in ("balance", "mass"))
+    return peers, fit_reviewer(log_odds(peers, table, fold), balance, mass, target, weight, fold, folds=FOLDS)
+
+
+def add_noise(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, models: Models | None) -> pl.DataFrame:
+    """Add COLUMNS: what the peers that never saw a pair's prompt cluster say of its label.
+
+    Args:
+        pairs: rows of whole prompts with prompt_cluster_id, votes decided.
+        vectors: as for `features_of`.
+        rows: likewise.
+        models: what `fit` gave for the data set; None: too few pairs, and all columns are null.
+    """
+    if models is None:
+        kinds = dict.fromkeys(COLUMNS[:-1], pl.Float64) | {COLUMNS[-1]: pl.String}
+        return pairs.with_columns(pl.lit(None, kind).alias(name) for name, kind in kinds.items())
+    peers, reviewer = models
+    fold = fold_of(pairs.get_column("prompt_cluster_id"), FOLDS)
+    said = np.empty((peers.coefficients.shape[0], pairs.height))
+    for start in range(0, pairs.height, _ROWS):
+        part = slice(start, start + _ROWS)
+        table = features_of(pairs[part], vectors, tuple(places[part] for places in rows))
+        said[:, part] = log_odds(peers, table, fold[part])
+    balance, mass = siblings_of(pairs, vectors, rows)
+    told = noise_columns(reviewer, said, balance, mass, fold, np.ones(pairs.height))
+    return pl.concat([pairs, told.rename({"verdict": "peer_verdict"})], how="horizontal")

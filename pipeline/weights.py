@@ -1,0 +1,161 @@
+"""What a trainer should make of a label's doubt: `p_soft`, the probability that it is right, and `weight`, how much a pair counts.
+
+Neither changes a label. Both compare a pair with the whole data set, so each has three parts: `summarise_` a partition, `reduce_` the
+summaries, `add_` to a partition.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from pipeline.consensus.fusing import fused
+
+_SOURCES = "weighed_as"  # a pair's sources, joined: strengths of different sources are on different scales
+_SCALE = 1 << 32  # sums are of whole numbers of this fraction, so that no order of rows or partitions changes them
+_SUMS = {_SOURCES: pl.String, "pairs": pl.Int64, "strength": pl.Int64, "trust": pl.Int64, "product": pl.Int64}
+
+
+@dataclass(frozen=True)
+class WeightScales:
+    """What weights are multiplied by. `sources`: weighed_as, factor (Float64, above 0). One factor for each combination of sources."""
+
+    sources: pl.DataFrame
+
+
+def summarise_votes(pairs: pl.DataFrame) -> pl.DataFrame:
+    """One partition's part of what votes say of a typical label: pairs, p_chosen (Int64, fixed-point sum), ties aside; one row.
+
+    Args:
+        pairs: rows with `p_chosen` and `tie`.
+    """
+    return pairs.filter(~pl.col("tie")).select(pairs=pl.len().cast(pl.Int64), p_chosen=_fixed(pl.col("p_chosen")))
+
+
+def reduce_votes(summaries: list[pl.DataFrame]) -> float:
+    """Mean `p_chosen` of all pairs: how sure votes are of a typical label, 0.5 to 1; one half where there are no pairs."""
+    pairs, total = (sum(int(part.get_column(name).sum()) for part in summaries) for name in ("pairs", "p_chosen"))
+    return total / _SCALE / pairs if pairs else 0.5
+
+
+def add_p_soft(pairs: pl.DataFrame, typical: float) -> pl.DataFrame:
+    """Add `p_soft`: P(the label is right), from votes and content as independent opinions.
+
+    Odds multiply (p q / (p q + (1 - p) (1 - q)); Bayesian aggregation, 2025): those of 1 - `noise_score`, and those of `p_chosen`
+    over the typical label's. The models behind `noise_score` learnt from such labels and say how likely one of them is wrong, so
+    the votes that a label usually has are counted already; more, or better ones, speak for it and weaker ones against it. It may lie
+    below one half: then the label stays all the same. Where votes and models are wrong together it is too sure.
+
+    Args:
+        pairs: rows with `p_chosen` (0.5 to 1) and `noise_score` (0 to 1; null: content says nothing, and the votes stand alone).
+        typical: of `reduce_votes`; 0.5 multiplies the two as they are.
+
+    Returns:
+        The rows with `p_soft`, Float64, 0 to 1; one half where votes and content are certain of opposite sides.
+    """
+    known = pl.col("noise_score").is_not_null()
+    opinions = pl.concat_list("p_chosen", 1 - pl.col("noise_score"), pl.when(known).then(1 - typical))
+    return pairs.with_columns(p_soft=fused(opinions).fill_null(0.5))
+
+
+def trust() -> pl.Expr:
+    """How much a pair teaches whose label is right with probability `p_soft`: max(0, 2 p_soft - 1), 0 to 1.
+
+    Of labels that are right with probability p, the share p - (1 - p) is left when those that contradict each other cancel. A label that
+    is as likely wrong as right teaches nothing, and none is turned round. With planted flips on real sets a preference model learnt
+    more from labels weighed so than from soft targets p_soft, the fewer of them were right the clearer
+    (tests/benchmarks/bench_noise.py).
+    """
+    return (2 * pl.col("p_soft") - 1).clip(0.0, 1.0)
+
+
+def summarise_weights(pairs: pl.DataFrame) -> pl.DataFrame:
+    """One partition's sums for the mean weight, over pairs that are no tie.
+
+    Args:
+        pairs: rows with `p_soft`, `margin` (0 to 1), `tie` and `sources` (sorted), in any order.
+
+    Returns:
+        weighed_as, pairs, strength, trust, product (Int64: fixed-point sums of margin, trust and their product), sorted.
+    """
+    told = pairs.filter(~pl.col("tie")).select(_named(), trust=trust(), strength=pl.col("margin").cast(pl.Float64))
+    sums = told.group_by(_SOURCES).agg(
+        pairs=pl.len().cast(pl.Int64),
+        strength=_fixed(pl.col("strength")),
+        trust=_fixed(pl.col("trust")),
+        product=_fixed(pl.col("trust") * pl.col("strength")),
+    )
+    return sums.select(list(_SUMS)).sort(_SOURCES)
+
+
+def reduce_weights(summaries: list[pl.DataFrame], *, noise: bool, strength: bool) -> WeightScales:
+    """The factors that make the mean weight 1 over the whole data set, pairs that are ties aside.
+
+    Strengths are first brought to mean 1 within the pairs of the same sources: what 0.4 means differs between sources, and votes
+    without a strength count as 1. Noise is compared over all sources, so that a noisy source counts less. Where all strengths of
+    some sources are 0, or all weights, there is nothing to compare and the factor is 1.
+
+    Args:
+        summaries: of `summarise_weights`, one a partition, in any order.
+        noise: whether pairs count by their trust.
+        strength: whether they count by the strength of their votes (HelpSteer2-Preference, 2024: as weight it helps, as margin not).
+    """
+    sums = pl.concat([pl.DataFrame(schema=_SUMS), *summaries]).group_by(_SOURCES).agg(pl.exclude(_SOURCES).sum()).sort(_SOURCES)
+    number = pl.col("pairs").cast(pl.Float64)
+    inner = pl.when(strength & (pl.col("strength") > 0)).then(number * _SCALE / pl.col("strength")).otherwise(1.0)
+    total = pl.col("product" if noise else "strength") if strength else pl.col("trust") if noise else pl.col("pairs") * _SCALE
+    # Sorted rows, one by one: a float sum in a fixed order.
+    told = sums.with_columns(inner=inner).with_columns(mass=pl.col("inner") * total / _SCALE)
+    mass, pairs = sum(told.get_column("mass")), sums.get_column("pairs").sum()
+    outer = pairs / mass if mass > 0 else 1.0
+    return WeightScales(told.select(_SOURCES, factor=pl.col("inner") * outer))
+
+
+def add_weights(pairs: pl.DataFrame, scales: WeightScales, *, noise: bool, strength: bool) -> pl.DataFrame:
+    """Set `weight` (Float32, 0 and up): 1, by trust and by strength as asked for, times the factor of its sources.
+
+    Args:
+        pairs: rows as `summarise_weights` takes them, ties too.
+        scales: of `reduce_weights`.
+        noise: as in `reduce_weights`.
+        strength: as in `reduce_weights`.
+    """
+    raw = pl.lit(1.0)
+    raw = raw * trust() if noise else raw
+    raw = raw * pl.col("margin").cast(pl.Float64) if strength else raw
+    joined = pairs.with_columns(_named()).join(scales.sources, on=_SOURCES, how="left", maintain_order="left")
+    weighed = joined.with_columns(weight=(raw * pl.col("factor").fill_null(1.0)).cast(pl.Float32))
+    return weighed.select(*pairs.columns, *({"weight"} - set(pairs.columns)))
+
+
+def summarise_mean(pairs: pl.DataFrame) -> pl.DataFrame:
+    """One partition's part of the mean `weight`: pairs, weight (Int64, fixed-point sum), ties aside; one row."""
+    return pairs.filter(~pl.col("tie")).select(pairs=pl.len().cast(pl.Int64), weight=_fixed(pl.col("weight").cast(pl.Float64)))
+
+
+def reduce_mean(summaries: list[pl.DataFrame]) -> float:
+    """The mean weight; 1 where there are no pairs, or none weighs anything."""
+    pairs, total = (sum(int(part.get_column(name).sum()) for part in summaries) for name in ("pairs", "weight"))
+    return total / _SCALE / pairs if pairs and total else 1.0
+
+
+def copies(pairs: pl.DataFrame) -> pl.Series:
+    """How often a trainer that drops the column of weights should be given a pair, so that it counts by weight on average.
+
+    The weight, rounded up or down by the pair's own hash: the same number in every run.
+
+    Args:
+        pairs: rows with `pair_id` (hex) and `weight`.
+
+    Returns:
+        `copies`, Int64, 0 and up, in the order of the rows.
+    """
+    place = pl.col("pair_id").str.slice(-12).str.to_integer(base=16, dtype=pl.Int64) / float(1 << 48)  # evenly spread, 0 to 1
+    return pairs.select(copies=(pl.col("weight").cast(pl.Float64) + place).floor().cast(pl.Int64)).to_series()
+
+
+def _named() -> pl.Expr:
+    return pl.col("sources").list.join("\n").alias(_SOURCES)
+
+
+def _fixed(value: pl.Expr) -> pl.Expr:
+    return (value * _SCALE).round().cast(pl.Int64).sum()

@@ -1,0 +1,144 @@
+"""Soft labels and weights, with numbers worked out by hand."""
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from pipeline import weights
+from pipeline.stage import partition_buckets
+
+BOTH = [(noise, strength) for noise in (False, True) for strength in (False, True)]
+
+
+def pair_frame(*rows: tuple[str, float, float, bool, list[str]]) -> pl.DataFrame:
+    """One pair for each (pair_id, p_soft, margin, tie, sources)."""
+    names = ["pair_id", "p_soft", "margin", "tie", "sources"]
+    return pl.DataFrame(rows, schema=names, orient="row").cast({"margin": pl.Float32, "tie": pl.Boolean, "sources": pl.List(pl.String)})
+
+
+def soft(typical: float, *rows: tuple[float, float | None]) -> list[float]:
+    """`p_soft` of (p_chosen, noise_score)."""
+    pairs = pl.DataFrame(rows, schema={"p_chosen": pl.Float64, "noise_score": pl.Float64}, orient="row")
+    return weights.add_p_soft(pairs, typical).get_column("p_soft").to_list()
+
+
+def weighed(pairs: pl.DataFrame, *, noise: bool, strength: bool, parts: int = 1) -> pl.DataFrame:
+    """All three parts, over as many partitions."""
+    cut = [pairs.slice(first, last - first + 1) for first, last in partition_buckets(parts)]
+    scales = weights.reduce_weights([weights.summarise_weights(part) for part in cut], noise=noise, strength=strength)
+    return pl.concat(weights.add_weights(part, scales, noise=noise, strength=strength) for part in cut)
+
+
+def test_two_independent_opinions_multiply_their_odds() -> None:
+    # The reference's check of fusing: .7 and .7 -> .844828, which is .49 / (.49 + .09).
+    assert soft(0.5, (0.7, 0.3)) == pytest.approx([0.844828], abs=1e-6)
+    # .8 x .4 against .2 x .6.
+    assert soft(0.5, (0.8, 0.6)) == pytest.approx([0.32 / 0.44])
+
+
+def test_votes_count_by_how_much_surer_they_are_than_typical_ones() -> None:
+    typical = 2 / 3
+    as_usual, surer, weaker, unknown = soft(typical, (2 / 3, 0.4), (6 / 7, 0.4), (0.6, 0.4), (6 / 7, None))
+    assert as_usual == pytest.approx(0.6)  # content alone: odds 1.5
+    assert surer == pytest.approx(4.5 / 5.5)  # odds 6 over 2, times 1.5
+    assert weaker == pytest.approx(1.125 / 2.125)  # odds 1.5 over 2, times 1.5
+    assert unknown == pytest.approx(6 / 7)
+
+
+def test_p_soft_is_one_half_where_votes_and_content_are_certain_of_opposite_sides() -> None:
+    assert soft(0.5, (1.0, 1.0)) == [0.5]
+
+
+def test_p_soft_below_one_half_turns_no_label_round() -> None:
+    pairs = pl.DataFrame({"chosen": ["a"], "rejected": ["b"], "p_chosen": [0.6], "noise_score": [0.95]})
+    told = weights.add_p_soft(pairs, 0.5)
+    assert told.select(pairs.columns).equals(pairs)
+    assert told.get_column("p_soft")[0] < 0.1
+    assert told.select(weights.trust()).item() == 0.0
+
+
+@given(p=st.floats(0.5, 0.999), noise=st.floats(0.001, 0.999), typical=st.floats(0.5, 0.99))
+def test_p_soft_rises_with_the_votes_and_falls_with_the_noise(p: float, noise: float, typical: float) -> None:
+    lower, here, surer = soft(typical, (p, min(0.9995, noise + 0.0005)), (p, noise), (min(0.9995, p + 0.0005), noise))
+    assert 0 <= lower < here < surer <= 1
+
+
+def test_the_typical_label_is_the_mean_over_partitions_without_ties() -> None:
+    pairs = pl.DataFrame({"p_chosen": [0.6, 0.8, 0.5], "tie": [False, False, True]})
+    summaries = [weights.summarise_votes(pairs.slice(i, 1)) for i in range(3)]
+    assert weights.reduce_votes(summaries) == pytest.approx(0.7)
+    assert weights.reduce_votes([]) == 0.5
+
+
+@pytest.mark.parametrize(("p_soft", "expected"), [(1.0, 1.0), (0.75, 0.5), (0.5, 0.0), (0.2, 0.0)])
+def test_trust_is_what_is_left_when_contradicting_labels_cancel(p_soft: float, expected: float) -> None:
+    assert pl.DataFrame({"p_soft": [p_soft]}).select(weights.trust()).item() == pytest.approx(expected)
+
+
+def test_noise_weighs_over_all_sources_and_strength_within_them() -> None:
+    pairs = pair_frame(
+        ("1", 1.0, 0.25, False, ["stated"]),  # strengths 0.25 and 0.75: mean 0.5 -> 0.5 and 1.5
+        ("2", 0.75, 0.75, False, ["stated"]),
+        ("3", 0.5, 1.0, False, ["unstated"]),  # no strength: both 1
+        ("4", 1.0, 1.0, False, ["unstated"]),
+    )
+
+    def of(noise: bool, strength: bool) -> list[float]:
+        return weighed(pairs, noise=noise, strength=strength).get_column("weight").to_list()
+
+    assert of(False, False) == [1.0] * 4
+    assert of(False, True) == pytest.approx([0.5, 1.5, 1.0, 1.0])
+    assert of(True, False) == pytest.approx([1 / 0.625, 0.5 / 0.625, 0.0, 1 / 0.625])  # trust 1, .5, 0, 1: mean .625
+    assert of(True, True) == pytest.approx([0.5 / 0.5625, 0.75 / 0.5625, 0.0, 1 / 0.5625])  # .5, .75, 0, 1: mean .5625
+
+
+def test_ties_get_a_weight_and_move_no_other() -> None:
+    pairs = pair_frame(("1", 0.9, 0.5, False, ["s"]), ("2", 0.7, 1.0, False, ["s"]))
+    tied = pl.concat([pairs, pair_frame(("3", 0.5, 0.0, True, ["only ties"]))])
+    for noise, strength in BOTH:
+        alone, together = (weighed(rows, noise=noise, strength=strength) for rows in (pairs, tied))
+        assert_frame_equal(alone, together.head(2))
+        assert together.get_column("weight").null_count() == 0
+
+
+def test_where_nothing_can_be_compared_nothing_is_scaled() -> None:
+    worthless = pair_frame(("1", 0.5, 0.0, False, ["s"]), ("2", 0.4, 0.0, False, ["s"]))
+    assert weighed(worthless, noise=True, strength=True).get_column("weight").to_list() == [0.0, 0.0]
+    assert weighed(worthless.clear(), noise=True, strength=True).get_column("weight").to_list() == []
+
+
+def test_the_columns_stay_in_their_order_and_an_old_weight_is_replaced() -> None:
+    pairs = pair_frame(("1", 0.9, 0.5, False, ["s"])).with_columns(weight=pl.lit(7.0, pl.Float32), last=pl.lit(1))
+    told = weighed(pairs, noise=True, strength=False)
+    assert told.schema == pairs.schema
+    assert told.get_column("weight").to_list() == [1.0]
+
+
+row = st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans(), st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=2, unique=True))
+
+
+@given(rows=st.lists(row, min_size=1, max_size=40), seed=st.integers(0, 9), parts=st.integers(2, 7), kind=st.sampled_from(BOTH))
+def test_weights_have_mean_one_whatever_the_order_and_the_partitions(
+    rows: list[tuple[float, float, bool, list[str]]], seed: int, parts: int, kind: tuple[bool, bool]
+) -> None:
+    noise, strength = kind
+    pairs = pair_frame(*((f"{i:02x}", p, m, tie, sorted(sources)) for i, (p, m, tie, sources) in enumerate(rows)))
+    found = weighed(pairs, noise=noise, strength=strength)
+    shuffled = weighed(pairs.sample(fraction=1.0, shuffle=True, seed=seed), noise=noise, strength=strength, parts=parts)
+    assert_frame_equal(found, shuffled.sort("pair_id"), check_exact=True)
+    decided = found.filter(~pl.col("tie"), pl.col("weight") >= 0).get_column("weight").cast(pl.Float64)
+    raw = pairs.filter(~pl.col("tie")).select(pl.when(noise).then(weights.trust()).otherwise(1) * (pl.col("margin") if strength else 1))
+    if len(decided) and raw.to_series().max() > 1e-3:  # type: ignore[operator]  # numbers are rounded to 2^-32
+        assert decided.mean() == pytest.approx(1, rel=1e-4)
+
+
+def test_copies_are_the_weight_rounded_up_as_often_as_its_fraction_asks_for() -> None:
+    ids = [f"{(i * 0x9E3779B97F4A7C15) % (1 << 64):032x}" for i in range(20_000)]
+    for weight, low, high in ((0.0, 0, 0), (1.0, 1, 1), (0.25, 0, 1), (2.5, 2, 3)):
+        found = weights.copies(pl.DataFrame({"pair_id": ids, "weight": weight}))
+        assert (found.min(), found.max()) == (low, high)
+        assert found.mean() == pytest.approx(weight, abs=0.01)
+    one = pl.DataFrame({"pair_id": ids[:3], "weight": [0.5, 0.5, 0.5]})
+    assert weights.copies(one).reverse().equals(weights.copies(one.reverse()))
