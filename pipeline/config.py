@@ -385,12 +385,12 @@ class DecontaminateConfig(_Part):
 class ConsensusConfig(_Part):
     """Votes to p_chosen and p_tie."""
 
-    method: Literal["graded-response", "dawid-skene", "bradley-terry", "closest-three", "majority"] = Field(
-        default="graded-response",
-        description="graded-response: annotators' skill, tie habit and position bias, on a scale of preference (Samejima 1969). "
-        "dawid-skene: a confusion table an annotator (1979). bradley-terry: graded-response, and under a prompt with three or more answers "
-        "one scale for all of them. closest-three: the three votes nearest each other, then majority (HelpSteer2, 2024). "
-        "majority: vote shares under a Dirichlet prior.",
+    method: Literal["dawid-skene", "graded-response", "bradley-terry", "closest-three", "majority"] = Field(
+        default="dawid-skene",
+        description="dawid-skene (1979): what each annotator says of better, worse and equal pairs, and of the answer shown first. "
+        "graded-response (Samejima 1969): the same on a scale of preference; better where judges vote beside people or many follow the "
+        "order, some 20 times slower. bradley-terry: graded-response, and one scale for all answers to a prompt that has three or more. "
+        "closest-three: the three votes nearest each other, then majority (HelpSteer2, 2024). majority: shares under a Dirichlet prior.",
     )
     prior: float = Field(
         default=1.0, gt=0.0, description="majority, closest-three: prior votes for each of a, b and tie; 1 is Laplace's rule."

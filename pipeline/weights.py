@@ -12,6 +12,7 @@ from pipeline.consensus.fusing import fused
 
 _SOURCES = "weighed_as"  # a pair's sources, joined: strengths of different sources are on different scales
 _SCALE = 1 << 32  # sums are of whole numbers of this fraction, so that no order of rows or partitions changes them
+_VOTES = {_SOURCES: pl.String, "pairs": pl.Int64, "p_chosen": pl.Int64}
 _SUMS = {_SOURCES: pl.String, "pairs": pl.Int64, "strength": pl.Int64, "trust": pl.Int64, "product": pl.Int64}
 
 
@@ -23,56 +24,63 @@ class WeightScales:
 
 
 def summarise_votes(pairs: pl.DataFrame) -> pl.DataFrame:
-    """One partition's part of what votes say of a typical label: pairs, p_chosen (Int64, fixed-point sum), ties aside; one row.
+    """One partition's part of how sure votes are of the labels of each source, ties aside.
 
     Args:
-        pairs: rows with `p_chosen` and `tie`.
+        pairs: rows with `p_chosen`, `tie` and `sources` (sorted), in any order.
+
+    Returns:
+        weighed_as, pairs, p_chosen (Int64, a fixed-point sum), sorted.
     """
-    return pairs.filter(~pl.col("tie")).select(pairs=pl.len().cast(pl.Int64), p_chosen=_fixed(pl.col("p_chosen")))
+    told = pairs.filter(~pl.col("tie")).group_by(_named()).agg(pairs=pl.len().cast(pl.Int64), p_chosen=_fixed(pl.col("p_chosen")))
+    return told.select(list(_VOTES)).sort(_SOURCES)
 
 
-def reduce_votes(summaries: list[pl.DataFrame]) -> float:
-    """Mean `p_chosen` of all pairs: how sure votes are of a typical label, 0.5 to 1; one half where there are no pairs."""
-    pairs, total = (sum(int(part.get_column(name).sum()) for part in summaries) for name in ("pairs", "p_chosen"))
-    return total / _SCALE / pairs if pairs else 0.5
+def reduce_votes(summaries: list[pl.DataFrame]) -> pl.DataFrame:
+    """Mean `p_chosen` for each combination of sources: weighed_as, typical (0.5 to 1), sorted."""
+    sums = pl.concat([pl.DataFrame(schema=_VOTES), *summaries]).group_by(_SOURCES).agg(pl.exclude(_SOURCES).sum()).sort(_SOURCES)
+    return sums.select(_SOURCES, typical=pl.col("p_chosen") / pl.col("pairs") / _SCALE)
 
 
-def add_p_soft(pairs: pl.DataFrame, typical: float) -> pl.DataFrame:
+def add_p_soft(pairs: pl.DataFrame, typical: pl.DataFrame) -> pl.DataFrame:
     """Add `p_soft`: P(the label is right), from votes and content as independent opinions.
 
     Odds multiply (p q / (p q + (1 - p) (1 - q)); Bayesian aggregation, 2025): those of 1 - `noise_score`, and those of `p_chosen`
-    over the typical label's. The models behind `noise_score` learnt from such labels and say how likely one of them is wrong, so
-    the votes that a label usually has are counted already; more, or better ones, speak for it and weaker ones against it. It may lie
-    below one half: then the label stays all the same. Where votes and models are wrong together it is too sure.
+    over the ones of a typical label of the same sources. The models behind `noise_score` learnt from such labels and say how likely
+    one of them is wrong, so the votes that a label usually has are counted already; more, or better ones, speak for it, and weaker
+    ones against it. It may lie below one half: then the label stays all the same. Where votes and models are wrong together it is too
+    sure.
 
     Args:
-        pairs: rows with `p_chosen` (0.5 to 1) and `noise_score` (0 to 1; null: content says nothing, and the votes stand alone).
-        typical: of `reduce_votes`; 0.5 multiplies the two as they are.
+        pairs: rows with `p_chosen` (0.5 to 1), `sources` and `noise_score` (0 to 1; null: content says nothing, the votes stand alone).
+        typical: of `reduce_votes`; without a row for a pair's sources its two opinions multiply as they are.
 
     Returns:
         The rows with `p_soft`, Float64, 0 to 1; one half where votes and content are certain of opposite sides.
     """
-    known = pl.col("noise_score").is_not_null()
-    opinions = pl.concat_list("p_chosen", 1 - pl.col("noise_score"), pl.when(known).then(1 - typical))
-    return pairs.with_columns(p_soft=fused(opinions).fill_null(0.5))
+    joined = pairs.with_columns(_named()).join(typical, on=_SOURCES, how="left", maintain_order="left")
+    usual = pl.when(pl.col("noise_score").is_not_null()).then(1 - pl.col("typical"))
+    soft = fused(pl.concat_list("p_chosen", 1 - pl.col("noise_score"), usual)).fill_null(0.5)
+    return joined.with_columns(p_soft=soft).drop(_SOURCES, "typical")
 
 
 def trust() -> pl.Expr:
-    """How much a pair teaches whose label is right with probability `p_soft`: max(0, 2 p_soft - 1), 0 to 1.
+    """How much a pair's label is worth, 0 to 1, from `p_soft` and `noise_score`: max(0, 1 - 3 (1 - p_soft)).
 
-    Of labels that are right with probability p, the share p - (1 - p) is left when those that contradict each other cancel. A label that
-    is as likely wrong as right teaches nothing, and none is turned round. With planted flips on real sets a preference model learnt
-    more from labels weighed so than from soft targets p_soft, the fewer of them were right the clearer
-    (tests/benchmarks/bench_noise.py).
+    A label counts when it is more than twice as likely right as wrong. With planted flips on real sets, preference models learnt more
+    from labels weighed so than from soft targets, from dropping what is likelier wrong than right, and from max(0, 2 p_soft - 1), the
+    share that is left when labels that contradict each other cancel; the more so the more labels were wrong
+    (tests/benchmarks/bench_noise.py). Where content says nothing, it is that share: one vote would count as nothing otherwise.
     """
-    return (2 * pl.col("p_soft") - 1).clip(0.0, 1.0)
+    doubt = 1 - pl.col("p_soft")
+    return pl.when(pl.col("noise_score").is_null()).then(1 - 2 * doubt).otherwise(1 - 3 * doubt).clip(0.0, 1.0)
 
 
 def summarise_weights(pairs: pl.DataFrame) -> pl.DataFrame:
     """One partition's sums for the mean weight, over pairs that are no tie.
 
     Args:
-        pairs: rows with `p_soft`, `margin` (0 to 1), `tie` and `sources` (sorted), in any order.
+        pairs: rows with `p_soft`, `noise_score`, `margin` (0 to 1), `tie` and `sources` (sorted), in any order.
 
     Returns:
         weighed_as, pairs, strength, trust, product (Int64: fixed-point sums of margin, trust and their product), sorted.

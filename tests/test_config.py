@@ -114,7 +114,7 @@ def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_pat
         ),
         (
             rule(drop_if="tie", keep_lowest_share={"signal": "x", "share": 0.5}),
-            "c: rules.add.0: rule 'mine' needs exactly one of drop_if, drop_top_share, keep_lowest_share; "
+            "c: rules.add.0: rule 'mine' needs exactly one of drop_if, drop_top_share, keep_lowest_share, balance; "
             "has ['drop_if', 'keep_lowest_share'].",
         ),
         (

@@ -9,19 +9,24 @@ from polars.testing import assert_frame_equal
 from pipeline import weights
 from pipeline.stage import partition_buckets
 
+SOURCES = pl.lit(["s", "t"])
 BOTH = [(noise, strength) for noise in (False, True) for strength in (False, True)]
 
 
 def pair_frame(*rows: tuple[str, float, float, bool, list[str]]) -> pl.DataFrame:
-    """One pair for each (pair_id, p_soft, margin, tie, sources)."""
+    """One pair for each (pair_id, p_soft, margin, tie, sources); content says something of each."""
     names = ["pair_id", "p_soft", "margin", "tie", "sources"]
-    return pl.DataFrame(rows, schema=names, orient="row").cast({"margin": pl.Float32, "tie": pl.Boolean, "sources": pl.List(pl.String)})
+    return (
+        pl.DataFrame(rows, schema=names, orient="row")
+        .cast({"margin": pl.Float32, "tie": pl.Boolean, "sources": pl.List(pl.String)})
+        .with_columns(noise_score=0.5)
+    )
 
 
 def soft(typical: float, *rows: tuple[float, float | None]) -> list[float]:
     """`p_soft` of (p_chosen, noise_score)."""
-    pairs = pl.DataFrame(rows, schema={"p_chosen": pl.Float64, "noise_score": pl.Float64}, orient="row")
-    return weights.add_p_soft(pairs, typical).get_column("p_soft").to_list()
+    pairs = pl.DataFrame(rows, schema={"p_chosen": pl.Float64, "noise_score": pl.Float64}, orient="row").with_columns(sources=SOURCES)
+    return weights.add_p_soft(pairs, pl.DataFrame({"weighed_as": ["s\nt"], "typical": [typical]})).get_column("p_soft").to_list()
 
 
 def weighed(pairs: pl.DataFrame, *, noise: bool, strength: bool, parts: int = 1) -> pl.DataFrame:
@@ -52,8 +57,8 @@ def test_p_soft_is_one_half_where_votes_and_content_are_certain_of_opposite_side
 
 
 def test_p_soft_below_one_half_turns_no_label_round() -> None:
-    pairs = pl.DataFrame({"chosen": ["a"], "rejected": ["b"], "p_chosen": [0.6], "noise_score": [0.95]})
-    told = weights.add_p_soft(pairs, 0.5)
+    pairs = pl.DataFrame({"chosen": ["a"], "rejected": ["b"], "p_chosen": [0.6], "noise_score": [0.95], "sources": [["s"]]})
+    told = weights.add_p_soft(pairs, weights.reduce_votes([]))
     assert told.select(pairs.columns).equals(pairs)
     assert told.get_column("p_soft")[0] < 0.1
     assert told.select(weights.trust()).item() == 0.0
@@ -65,22 +70,29 @@ def test_p_soft_rises_with_the_votes_and_falls_with_the_noise(p: float, noise: f
     assert 0 <= lower < here < surer <= 1
 
 
-def test_the_typical_label_is_the_mean_over_partitions_without_ties() -> None:
-    pairs = pl.DataFrame({"p_chosen": [0.6, 0.8, 0.5], "tie": [False, False, True]})
-    summaries = [weights.summarise_votes(pairs.slice(i, 1)) for i in range(3)]
-    assert weights.reduce_votes(summaries) == pytest.approx(0.7)
-    assert weights.reduce_votes([]) == 0.5
+def test_the_typical_label_is_the_mean_of_its_sources_over_partitions_without_ties() -> None:
+    pairs = pl.DataFrame(
+        {"p_chosen": [0.6, 0.8, 0.5, 0.9], "tie": [False, False, True, False], "sources": [["a"], ["a"], ["a"], ["a", "b"]]}
+    )
+    found = weights.reduce_votes([weights.summarise_votes(pairs.slice(i, 1)) for i in range(4)])
+    assert found.get_column("weighed_as").to_list() == ["a", "a\nb"]
+    assert found.get_column("typical").to_list() == pytest.approx([0.7, 0.9])
+    assert weights.reduce_votes([]).is_empty()
 
 
-@pytest.mark.parametrize(("p_soft", "expected"), [(1.0, 1.0), (0.75, 0.5), (0.5, 0.0), (0.2, 0.0)])
-def test_trust_is_what_is_left_when_contradicting_labels_cancel(p_soft: float, expected: float) -> None:
-    assert pl.DataFrame({"p_soft": [p_soft]}).select(weights.trust()).item() == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("p_soft", "noise", "expected"),
+    [(1.0, 0.1, 1.0), (5 / 6, 0.1, 0.5), (0.66, 0.1, 0.0), (0.2, 0.1, 0.0), (0.75, None, 0.5), (0.4, None, 0.0)],
+)
+def test_trust_begins_where_a_label_is_twice_as_likely_right_as_wrong(p_soft: float, noise: float | None, expected: float) -> None:
+    pairs = pl.DataFrame({"p_soft": [p_soft], "noise_score": [noise]}, schema={"p_soft": pl.Float64, "noise_score": pl.Float64})
+    assert pairs.select(weights.trust()).item() == pytest.approx(expected)
 
 
 def test_noise_weighs_over_all_sources_and_strength_within_them() -> None:
     pairs = pair_frame(
         ("1", 1.0, 0.25, False, ["stated"]),  # strengths 0.25 and 0.75: mean 0.5 -> 0.5 and 1.5
-        ("2", 0.75, 0.75, False, ["stated"]),
+        ("2", 5 / 6, 0.75, False, ["stated"]),
         ("3", 0.5, 1.0, False, ["unstated"]),  # no strength: both 1
         ("4", 1.0, 1.0, False, ["unstated"]),
     )
@@ -142,3 +154,10 @@ def test_copies_are_the_weight_rounded_up_as_often_as_its_fraction_asks_for() ->
         assert found.mean() == pytest.approx(weight, abs=0.01)
     one = pl.DataFrame({"pair_id": ids[:3], "weight": [0.5, 0.5, 0.5]})
     assert weights.copies(one).reverse().equals(weights.copies(one.reverse()))
+
+
+def test_the_mean_weight_is_taken_over_partitions_without_ties() -> None:
+    pairs = pl.DataFrame({"weight": [0.5, 2.0, 9.0], "tie": [False, False, True]}, schema={"weight": pl.Float32, "tie": pl.Boolean})
+    assert weights.reduce_mean([weights.summarise_mean(pairs.slice(i, 1)) for i in range(3)]) == pytest.approx(1.25)
+    assert weights.reduce_mean([]) == 1.0
+    assert weights.reduce_mean([weights.summarise_mean(pairs.tail(1))]) == 1.0

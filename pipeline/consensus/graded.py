@@ -35,11 +35,11 @@ KINDS: Final = ("human", "judge", "reward_model")
 SLOPE, WIDTH, POSITION, GAP, LAPSE = range(5)  # the columns of a parameter table, see `GradedParameters`
 _SIZE = 5
 
-_HALF = 5  # nodes on each side of 0
-_STEP = 0.5
+_HALF = 3  # nodes on each side of 0
+_STEP = 0.8  # wide enough for ties to single out the node at 0: with 0.5, those beside it took most of them
 _NODES: Final = _STEP * np.arange(-_HALF, _HALF + 1)
-_EQUAL = 0.1  # prior weight of the node at 0
-_PRIOR_PAIRS = 100.0  # pairs that the prior weights of the nodes count for
+_EQUAL = 1 / 3  # prior weight of the node at 0
+_PRIOR_PAIRS = 50.0  # pairs that the prior weights of the nodes count for
 # Simulated annotators and votes held out of real sets tell most other priors from these by less than their error bars.
 _MEAN: Final = np.array([0.75, -1.0, 0.0, 0.0, -3.0])  # of a kind's mean
 _MEAN_ANNOTATORS = 1.0  # annotators it counts for
@@ -49,7 +49,7 @@ _SPREAD_ANNOTATORS = 10.0
 _LEAST = 1e-9  # no vote is impossible
 _LONGEST = 1.0  # a Newton step, in any one parameter
 _HALVINGS = 6
-_BLOCK = 2048  # annotators at once: about 40 MB
+_BLOCK = 2048  # annotators at once: tens of MB
 
 # A category lies between two of six boundaries, of which the outer ones are at infinity: see `_boundaries`.
 _LOWER = np.array([0, 1, 0, 2, 3, 3, 4])

@@ -21,8 +21,10 @@ from pipeline.consensus.votes import VOTES
 from pipeline.statistics.agreement import WHOLE
 from pipeline.statistics.table import Statistic, statistics_table
 
-TOLERANCE: Final = 1e-7  # nats a pair
-MOST_ITERATIONS: Final = 500
+TOLERANCE: Final = 1e-6  # nats a pair
+MOST_ITERATIONS: Final = 300
+_GRADED: Final = ("graded-response", "bradley-terry")
+_GRADED_TOLERANCE: Final = 1e-5  # its M-step is a step, not a solution: it goes on gaining next to nothing for long
 RANKED_ANSWERS: Final = 3  # answers to one prompt from which on they can have a scale of their own
 
 # One row = one pair: what its votes say, and how sure that is.
@@ -63,12 +65,13 @@ class VoteModel:
 
 
 def fit(patterns: Patterns, config: ConsensusConfig) -> em.Fitted[Any]:
-    """Fit the vote model: Dawid-Skene where the config names it, else graded response.
+    """Fit the vote model: graded response where the config asks for it, else Dawid-Skene.
 
     That one tells of annotators also where the labels come by another rule.
     """
-    model: Any = DawidSkene(patterns.numbers) if config.method == "dawid-skene" else Graded(patterns.numbers)
-    return em.fit(patterns, model, tolerance=TOLERANCE, most_iterations=MOST_ITERATIONS)
+    graded = config.method in _GRADED
+    model: Any = Graded(patterns.numbers) if graded else DawidSkene(patterns.numbers)
+    return em.fit(patterns, model, tolerance=_GRADED_TOLERANCE if graded else TOLERANCE, most_iterations=MOST_ITERATIONS)
 
 
 def fit_statistics(fitted: em.Fitted[Any], patterns: Patterns) -> pl.DataFrame:

@@ -6,11 +6,11 @@ ECE in ten bins of both orders of each pair (MORE's form). Pairs of equals, in t
 
 Peers: crowd-kit's DawidSkene and MACE, with ties as a third label and with ties left out, as the user of a two-label method would;
 NoisyBradleyTerry, on the answers as items, the one shown first to the left, a tie as one vote each way. At their defaults but
-for DawidSkene's iterations, 100, as for ours up to 200. Majority is ours: votes for a side, one more for each, ties left out.
+for DawidSkene's iterations, 100, as for ours up to 300. Majority is ours: votes for a side, one more for each, ties left out.
 
 Prints a JSON line a method and seed, then for each peer the pooled difference to --ours, peer minus ours for Brier and ours minus
 peer for accuracy, so that above 0 is for us, with a 95 % interval (bootstrap of the pairs within each seed), and on how many
-seeds ours is behind. Main table: ten minutes on one core; --peers none takes seconds.
+seeds ours is behind. Main table: ten minutes on one core, nearly all of them MACE; with --peers none, half a minute.
 
     python -m tests.benchmarks.bench_annotators
     python -m tests.benchmarks.bench_annotators --variant few_ties --seeds 5 --peers fast
@@ -61,7 +61,7 @@ def majority_share(world: World) -> Double:
 def latent(make: Callable[[pl.DataFrame], "Latent[object]"], world: World) -> Double:
     """One of our latent models, fitted to the world."""
     numbers = number_annotators([world.votes])
-    fitted = fit(merge([patterns_of(world.votes, numbers)], numbers), make(numbers), tolerance=1e-5, most_iterations=200)
+    fitted = fit(merge([patterns_of(world.votes, numbers)], numbers), make(numbers), tolerance=1e-5, most_iterations=300)
     found = posteriors(world.votes, numbers, fitted.log_tables, fitted.log_prior, fitted.signs)
     return found.select(pl.col("p_high") + pl.col("p_tie") / 2).to_series().to_numpy()
 

@@ -264,8 +264,10 @@ def parted(cluster: pl.Series, draw: np.random.Generator) -> npt.NDArray[np.int6
 
 def curated(data: Comparisons, table: Singles, rows: Rows, labels: Flags) -> dict[str, tuple[Doubles, Doubles]]:
     """Targets (P(first is better)) and weights (0 to 1) of each policy, by the product's score and the product's formulas."""
-    pairs = pl.DataFrame({"p_chosen": ONE_VOTE, "noise_score": review(data, table, rows, labels)})
-    told = weights.add_p_soft(pairs, ONE_VOTE).with_columns(trust=weights.trust())
+    pairs = pl.DataFrame({"noise_score": review(data, table, rows, labels)}).with_columns(
+        p_chosen=ONE_VOTE, tie=False, sources=pl.lit([data.name])
+    )
+    told = weights.add_p_soft(pairs, weights.reduce_votes([weights.summarise_votes(pairs)])).with_columns(trust=weights.trust())
     p_soft, trust = (told.get_column(name).to_numpy() for name in ("p_soft", "trust"))
     given, kept = labels.astype(float), (told.get_column("noise_score") <= 0.5).to_numpy().astype(float)
     return {

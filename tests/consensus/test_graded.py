@@ -18,7 +18,7 @@ from pipeline.consensus.patterns import merge as merge_patterns
 from tests.benchmarks.annotators import simulate
 from tests.consensus.vote_rows import ROWS, Vote, exchanged, votes
 
-NODES = [0.5 * k for k in range(-5, 6)]
+NODES = [0.8 * k for k in range(-3, 4)]
 
 
 def fitted(frame: pl.DataFrame) -> tuple[pl.DataFrame, Fitted[GradedParameters], pl.DataFrame]:
@@ -118,7 +118,7 @@ def test_tables_mirror() -> None:
     numbers, model, _ = fitted(simulate(1, pairs=60, annotators=8).votes)
     tables = Graded(numbers).log_tables(model.parameters)
     np.testing.assert_allclose(tables[mirror(np.arange(len(tables), dtype=np.uint32)), ::-1], tables, atol=1e-7)
-    assert np.array_equal(Graded(numbers).signs, [-1] * 5 + [0] + [1] * 5)
+    assert np.array_equal(Graded(numbers).signs, [-1] * 3 + [0] + [1] * 3)
 
 
 def test_a_simulated_world_is_read_better_than_by_counting_votes() -> None:
@@ -171,11 +171,21 @@ def test_a_strong_vote_says_more_than_a_slight_one() -> None:
     assert said["strong"][2] > said["slight"][2] + 0.02
 
 
-def test_all_ties_favour_no_side_and_raise_the_odds_of_a_tie() -> None:
+def test_all_ties_favour_no_side() -> None:
+    """Who never says anything else says little by it: the tie is hardly likelier than before."""
     rows: list[Vote] = [(f"{pair:02}", name, "human", 0, None, None) for pair in range(30) for name in "abc"]
     for low, tie, high in said_of(rows).values():
         assert low == high
         assert tie > graded._EQUAL
+
+
+def test_pairs_that_all_call_a_tie_among_pairs_that_none_does_are_ties() -> None:
+    rows: list[Vote] = []
+    for pair in range(60):
+        rows += [(f"{pair:02}", name, "human", pair % 3 - 1, None, None) for name in "abc"]
+    for pair, (low, tie, high) in said_of(rows).items():
+        assert max(low, tie, high) == (low, tie, high)[int(pair) % 3]
+        assert max(low, tie, high) > 0.8
 
 
 def test_contradictory_repeats_favour_no_side() -> None:
