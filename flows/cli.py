@@ -189,21 +189,15 @@ def query(
         return
     import polars as pl
 
+    from flows import tables
+
     frame = pl.DataFrame(pl.from_arrow(result))
     if output == "csv":
         nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
         as_json = frame.with_columns(pl.struct(name).struct.json_encode().alias(name) for name in nested)
         sys.stdout.write(as_json.write_csv())
         return
-    with pl.Config(
-        tbl_rows=100,
-        tbl_cols=50,
-        fmt_str_lengths=60,
-        tbl_width_chars=out.width,
-        tbl_hide_column_data_types=True,
-        tbl_hide_dataframe_shape=True,
-    ):
-        sys.stdout.write(f"{frame}\n{frame.height} row(s)\n")
+    sys.stdout.write(tables.render(frame, out.width))
 
 
 @app.command()
@@ -250,6 +244,49 @@ def queue(
 
 
 @app.command()
+def contrast(
+    output: Annotated[Path | None, typer.Option("--output", help="Write the items to score there, one JSON object a line.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Contrasts at most, each of four items; the nearest prompts first.")] = 1000,
+    scores: Annotated[Path | None, typer.Option("--scores", help="The file of items, scored: report each scorer.")] = None,
+    form: Annotated[str, typer.Option("--format", help="Of the report: text or json.")] = "text",
+    config: ConfigOption = DEFAULT_CONFIG,
+    version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    sample: SampleOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Check a scorer: does it know which answer belongs to which of two similar prompts of yours?"""
+    if (output is None) == (scores is None):
+        raise ConfigError("expected either --output FILE, to write what is to be scored, or --scores FILE, to report what was.")
+    if form not in ("text", "json"):
+        raise ConfigError(f"--format {form}: expected text or json.")
+    from flows import contrasting, progress
+
+    if scores is not None:
+        if not scores.is_file():
+            raise ConfigError(f"{scores}: no such file. `prefine contrast --output FILE` writes the items to score.")
+        found = contrasting.report(storage.read_bytes(str(scores.resolve())), str(scores))
+        if form == "json":
+            sys.stdout.write(json.dumps(found.to_dicts(), ensure_ascii=False, indent=2) + "\n")
+            return
+        for line in contrasting.render(found):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+        return
+    assert output is not None
+    if output.exists():
+        raise ConfigError(f"{output}: exists already; it is left as it is, it may hold scores. Give another name with --output.")
+    loaded, published = load_config(config), _catalogue(config, version, sample)
+    with progress.stage("contrast", None, "prompts") as done:
+        asked = contrasting.items(loaded, config.resolve().parent, published, most, done)
+    storage.write_bytes(str(output.resolve()), contrasting.written(asked).encode())
+    out.print(f"wrote {output}: {asked.height} item(s)", markup=False, highlight=False, soft_wrap=True)
+    if asked.height:
+        out.print('Add each scorer\'s number to `scores` of every line, {"my-model": 1.5}, then:', markup=False, highlight=False)
+        out.print(f"  prefine contrast --scores {output}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        out.print("No two prompts of it are similar enough, and ask for different things.", markup=False, highlight=False)
+
+
+@app.command()
 def decontaminate(
     config: ConfigOption = DEFAULT_CONFIG,
     benchmark: Annotated[list[str] | None, typer.Option(help="A further benchmark: a path, glob or URL. May be repeated.")] = None,
@@ -272,6 +309,35 @@ def decontaminate(
         return
     for line in auditing.render(report, loaded, config, added):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def methods(
+    left_out: Annotated[bool, typer.Option("--left-out", help="Instead, what there is no code for, and why.")] = False,
+    form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    debug: DebugOption = False,
+) -> None:
+    """List every method behind the signals, votes, statistics and weights: what it yields, where, and its source."""
+    if form not in ("table", "json"):
+        raise ConfigError(f"--format {form}: expected table or json.")
+    from dataclasses import asdict
+
+    from pipeline.methods import LEFT_OUT, METHODS
+
+    told = LEFT_OUT if left_out else METHODS
+    if form == "json":
+        sys.stdout.write(json.dumps([asdict(one) for one in told], ensure_ascii=False, indent=2) + "\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("method", "source", "reason") if left_out else ("method", "kind", "yields", "source"):
+        table.add_column(column, overflow="fold", no_wrap=column == "method")
+    for lacking in LEFT_OUT if left_out else ():
+        table.add_row(lacking.name, lacking.source, lacking.reason)
+    for method in () if left_out else METHODS:
+        called = () if method.in_run else (f"by call: {method.function}",)
+        yields = ", ".join((*method.columns, *method.statistics, *called))
+        table.add_row(method.name, method.kind, yields, method.source)
+    out.print(table)
 
 
 @app.command()

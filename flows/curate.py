@@ -96,6 +96,7 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
     config = load_config(config_path)
     base = str(Path(config_path).resolve().parent)
     ruleset = rules.compile_rules(config.rules, config.content)
+    scoring.check(config)
     files = input_files(config, base, limit)
     benchmarks = decontaminating.read_benchmarks(config, base)
     root = dataset_root(config, base, limit)
@@ -184,7 +185,8 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     learnable = sum(stages.each("consensus", _decide, filled))
     steps.reduce_summaries(run, filled)
     stages.each("signals", _add_signals, filled, learnable)
-    work.submit("fit scores", scoring.fit, run, filled).result()
+    if filled:
+        work.submit("fit scores", scoring.fit, run, filled).result()
     stages.each("scores", scoring.apply, filled)
     camps = voting.several_camps(run) if filled else None
     refused = [rule.name for rule in ruleset if camps is not None and rule.rests_on_consensus]

@@ -159,16 +159,21 @@ def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> d
     folder = file.place.rsplit("/judgements/", 1)[0]
     out = _PartitionedOutput(run, file.index)
     rows = 0
-    moved = []
+    moved, pair_ids = [], []
     for votes_of_published in published.read_votes(file.place, folder, file.source.name, file.name, file.rows):
         masking.require_masked(votes_of_published, run.config.content.mask, file.name)
         out.add("raw", votes_of_published.select(IDENTIFIED), bucket_of("prompt_id"))
         moved.append(published.moved_votes(votes_of_published))
+        pair_ids.append(votes_of_published.get_column("pair_id").unique())
         rows += votes_of_published.height
         done(votes_of_published.height)
     out.flush()
     if moved:
         storage.write_table(pl.concat(moved), run.place("moved", file.index))
+    decided = storage.read_json(storage.join(folder, "manifest.json")).get("config", {}).get("consensus")
+    if pair_ids and decided == run.config.consensus.model_dump(mode="json", exclude_none=True):  # else it is decided anew
+        posteriors = published.read_posteriors(folder, pl.concat(pair_ids).unique())
+        storage.write_table(posteriors, run.place("posteriors", file.index))
     counted = published.count_votes(file.place, folder)
     return _about(
         file,

@@ -5,19 +5,29 @@ Nothing here decides about data: that is `pipeline.bias`, `pipeline.noise`, `pip
 
 import polars as pl
 
-from flows import steps, vectors
+from flows import steps, vectors, voting
 from flows.steps import Run
-from pipeline import noise_rates, storage, weights
+from pipeline import noise_rates, rules, storage, weights
 from pipeline.bias import balance, length_control, outcomes, panel
+from pipeline.config import BalanceConfig, PipelineConfig, RuleConfig, RulesConfig
 from pipeline.dedup import merging
 from pipeline.noise import review
-from pipeline.noise.peers import Peers
-from pipeline.noise.score import Reviewer
 from pipeline.signals import model_scores
 from pipeline.store import Store
 
-_REVIEWERS = ("peers", "reviewer")  # scratch tables of what `review.fit` gave; absent: too few pairs
-_WEIGHED = ["pair_id", "p_soft", "margin", "tie", "sources"]
+_REVIEW = ("peers", "reviewers")  # scratch tables of what `review.fit` gave; absent: too few pairs
+_WEIGHED = ["pair_id", "p_soft", "noise_score", "margin", "tie", "sources"]
+
+
+def check(config: PipelineConfig) -> None:
+    """Raise before any work what is wrong with the weights.
+
+    Raises:
+        ConfigError: `weights.balance` names no signal, one that is no number, or one that is switched off.
+    """
+    if config.weights.balance is not None:
+        rule = RuleConfig(name="weights.balance", balance=BalanceConfig(signal=config.weights.balance))
+        rules.compile_rules(RulesConfig(preset="none", add=[rule]), config.content)
 
 
 def summarise(run: Run, partition: int) -> None:
@@ -44,11 +54,11 @@ def fit(run: Run, partitions: list[int]) -> None:
     sample = outcomes.sample(parts("outcomes"))
     control = length_control.fit_length_control(sample)
     storage.write_table(control.by_source, run.whole("length-control"))
-    storage.write_table(pl.DataFrame({"typical": [weights.reduce_votes(parts("typical-votes"))]}), run.whole("typical-votes"))
-    reviewers = review.fit(pl.concat(parts("peer-sample")), steps.encoder(run.config.embed).dimensions)
-    if reviewers is not None:
-        storage.write_table(reviewers[0].to_table(), run.whole(_REVIEWERS[0]))
-        storage.write_table(reviewers[1].to_table(), run.whole(_REVIEWERS[1]))
+    storage.write_table(weights.reduce_votes(parts("typical-votes")), run.whole("typical-votes"))
+    found = review.fit(pl.concat(parts("peer-sample")), steps.encoder(run.config.embed).dimensions)
+    if found is not None:
+        for name, table in zip(_REVIEW, found.to_tables(), strict=True):
+            storage.write_table(table, run.whole(name))
     statistics = [panel.reduce_panel(parts("panel"), sample), control.statistics, model_scores.model_statistics(models, ranks, run.dataset)]
     storage.write_table(pl.concat(statistics), run.whole("score-statistics"))
 
@@ -61,8 +71,8 @@ def apply(run: Run, partition: int) -> None:
     pairs = length_control.add_length_controlled(pairs, storage.read_table(run.whole("length-control")))
     texts = storage.read_table(run.place("texts", partition), ["text_id"]).to_series()
     index, embedded = vectors.needed(Store(run.store), steps.encoder(run.config.embed), texts, *run.buckets(partition))
-    pairs = review.add_noise(pairs, embedded, review.rows_of(pairs, index), _reviewers(run))
-    pairs = weights.add_p_soft(pairs, storage.read_table(run.whole("typical-votes")).item())
+    pairs = review.add_noise(pairs, embedded, review.rows_of(pairs, index), _review(run))
+    pairs = weights.add_p_soft(pairs, storage.read_table(run.whole("typical-votes")))
     parted = merging.take_absorbed(pairs)
     peers = pl.col("peer_probability")
     labelled = parted.kept.filter(~pl.col("tie")).with_columns(peer_logit=(peers / (1 - peers)).log())
@@ -71,11 +81,11 @@ def apply(run: Run, partition: int) -> None:
     storage.write_table(parted.dropped, storage.join(run.scratch, "left", f"{partition:03d}", "stages.parquet"))
 
 
-def _reviewers(run: Run) -> review.Models | None:
-    if not storage.exists(run.whole(_REVIEWERS[0])):
+def _review(run: Run) -> review.Review | None:
+    if not storage.exists(run.whole(_REVIEW[0])):
         return None
-    peers, reviewer = (storage.read_table(run.whole(name)) for name in _REVIEWERS)
-    return Peers.from_table(peers), Reviewer.from_table(reviewer)
+    peers, reviewers = (storage.read_table(run.whole(name)) for name in _REVIEW)
+    return review.Review.from_tables(peers, reviewers)
 
 
 def reduce_weights(run: Run, partitions: list[int], rounds: int) -> list[pl.DataFrame]:
@@ -124,4 +134,5 @@ def statistics(run: Run, partitions: list[int], balanced: list[pl.DataFrame]) ->
     """Every number about the data set and its sources; `balanced` is what rules that balance a signal found."""
     parts = [storage.read_table(run.whole(f"{name}-statistics")) for name in ("vote", "score")]
     votes, labels = ([storage.read_table(run.place(name, p)) for p in partitions] for name in ("agreement", "noise"))
+    parts.append(voting.cycle_statistics(run, partitions))
     return pl.concat([*parts, *balanced, noise_rates.noise_rates(votes, labels)]).sort("statistic", "subject_kind", "subject", "note")

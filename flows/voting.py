@@ -7,7 +7,7 @@ import polars as pl
 
 from flows.steps import Run
 from pipeline import storage
-from pipeline.consensus import annotators, camps, judges, labels, models, patterns, roster
+from pipeline.consensus import annotators, camps, cycles, judges, labels, models, patterns, roster, stored
 from pipeline.schemas import ANNOTATOR
 from pipeline.signals import degenerate
 from pipeline.statistics import agreement
@@ -15,6 +15,7 @@ from pipeline.statistics.table import statistics_table, unknown
 
 _COMPARED_UNDER = ["prompt_id", "criterion", "context", "tools"]
 _SIDES = {"low": "chosen", "high": "rejected"}
+_ABSORBED = pl.col("left_reason").eq_missing("near_duplicate")  # its votes count where it was merged into, once
 
 
 def collect(run: Run, partition: int) -> None:
@@ -42,10 +43,8 @@ def _without_content(run: Run, partition: int, votes: pl.DataFrame) -> pl.Series
 
 
 def _own_votes(run: Run, partition: int, votes: pl.DataFrame) -> pl.DataFrame:
-    """The votes without those on absorbed pairs: these count where they were merged into, once."""
-    absorbed = storage.read_table(run.place("marked", partition), ["pair_id", "left_reason"]).filter(
-        pl.col("left_reason") == "near_duplicate"
-    )
+    """The votes without those on absorbed pairs."""
+    absorbed = storage.read_table(run.place("marked", partition), ["pair_id", "left_reason"]).filter(_ABSORBED)
     return votes.join(absorbed, on="pair_id", how="anti", maintain_order="left")
 
 
@@ -63,9 +62,11 @@ def count(run: Run, partition: int) -> None:
     """The votes that enter consensus, as patterns."""
     votes, numbers = storage.read_table(run.place("counted-votes", partition)), storage.read_table(run.whole("numbers"))
     without_content = storage.read_table(run.place("without-content", partition)).to_series()
-    kept = judges.admit(votes, storage.read_table(run.whole("judges")), without_content, run.config.consensus.judges).kept
-    storage.write_table(kept, run.place("admitted", partition))
-    storage.write_table(patterns.patterns_of(_own_votes(run, partition, kept), numbers), run.place("patterns", partition))
+    parted = judges.admit(votes, storage.read_table(run.whole("judges")), without_content, run.config.consensus.judges)
+    storage.write_table(parted.kept, run.place("admitted", partition))
+    kept, left = (_own_votes(run, partition, part) for part in (parted.kept, parted.dropped))
+    storage.write_table(roster.summarise_left_out(kept, left), run.place("left-out", partition))
+    storage.write_table(patterns.patterns_of(kept, numbers), run.place("patterns", partition))
 
 
 def fit(run: Run, partitions: list[int]) -> None:
@@ -89,6 +90,7 @@ def fit(run: Run, partitions: list[int]) -> None:
         found.statistics,
         statistics_table(about),
         models.fit_statistics(fitted, counted),
+        roster.left_out_statistics(parts("left-out")),
     ]
     storage.write_table(pl.concat(statistics), run.whole("vote-statistics"))
 
@@ -107,16 +109,32 @@ def decide(run: Run, partition: int) -> pl.DataFrame:
     votes, numbers = storage.read_table(run.place("admitted", partition)), storage.read_table(run.whole("numbers"))
     group = pl.concat_str([pl.col(name).fill_null("") for name in _COMPARED_UNDER], separator="\n")
     annotated = storage.read_table(run.whole("annotators")).select("accuracy", "first_share", annotator="annotator_id")
-    said = models.decide(
+    said, circles = models.decide(
         votes,
-        tally.select("pair_id", "low_id", "high_id", group=group),
+        tally.select("pair_id", "low_id", "high_id", group=pl.when(~_ABSORBED).then(group)),
         run.config.consensus,
         models.VoteModel.from_table(storage.read_table(run.whole("vote-model"))),
         numbers,
         annotated,
     )
+    storage.write_table(circles, run.place("cycles", partition))
+    valid = stored.still_valid(_stored(run), tally)
+    said = stored.keep_posteriors(said, valid)
     unaudited = judges.unaudited_votes(votes, storage.read_table(run.whole("judges")))
     signals = said.select("pair_id", *models.SIGNALS).join(unaudited, on="pair_id", how="left")
-    pairs = labels.choose(tally, said.select(labels.POSTERIORS.names())).join(signals, on="pair_id", how="left", maintain_order="left")
+    pairs = labels.choose(tally, said.select(*labels.POSTERIORS, "strength")).join(signals, on="pair_id", how="left", maintain_order="left")
+    pairs = stored.keep_probabilities(pairs, valid)
     nobody = {"votes_admitted": 0, "unaudited_votes": 0, "posterior_entropy": labels.NOTHING_KNOWN}
     return pairs.with_columns(pl.col(name).fill_null(value) for name, value in nobody.items())
+
+
+def _stored(run: Run) -> pl.DataFrame:
+    """What published versions among the sources say of their pairs."""
+    folder = storage.join(run.scratch, "posteriors")
+    parts = [storage.read_table(storage.join(folder, name)) for name in storage.children(folder)]
+    return pl.concat([stored.STORED.to_frame(), *parts])
+
+
+def cycle_statistics(run: Run, partitions: list[int]) -> pl.DataFrame:
+    """How often preferences go round in circles, over all partitions."""
+    return cycles.cycle_statistics([storage.read_table(run.place("cycles", p)) for p in partitions])

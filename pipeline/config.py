@@ -415,7 +415,9 @@ class ConsensusConfig(_Part):
 class WeightsConfig(_Part):
     """The column `weight`: a product of these, 1 on average over the published pairs. A label never changes."""
 
-    noise: bool = Field(default=False, description="By how likely the label is right: max(0, 2 p_soft - 1).")
+    noise: bool = Field(
+        default=False, description="By how likely the label is right: max(0, 1 - 3 (1 - p_soft)), or 2 p_soft - 1 without a noise_score."
+    )
     strength: bool = Field(default=False, description="By the strength of the votes (HelpSteer2-Preference 2024: as weight it helps).")
     balance: str | None = Field(
         default=None, description="A signal, chosen less rejected (chars_gap ...): weights under which it does not tell who won."
@@ -464,10 +466,10 @@ class RuleConfig(_Part):
 class RulesConfig(_Part):
     """Which pairs leave, and why."""
 
-    preset: Literal["safe", "none"] = Field(
+    preset: Literal["safe", "strict", "none"] = Field(
         default="safe",
-        description="safe: ties, empty or identical answers, unreadable text. none: only ties and identical answers, "
-        "which no trainer can use.",
+        description="safe: ties, empty or identical answers, unreadable text. strict: also answers that loop, run on, are cut or say the "
+        "same, contested and suspect labels. none: only ties and identical answers, which no trainer can use.",
     )
     add: list[RuleConfig] = Field(default_factory=list, description="Applied after the preset, in order.")
 

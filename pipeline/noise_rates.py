@@ -99,7 +99,7 @@ def noise_rates(vote_parts: Iterable[pl.DataFrame], label_parts: Iterable[pl.Dat
 def _of_subject(subject: _Subject, votes: dict[str, Floats] | None, labels: dict[str, Floats] | None) -> list[Statistic]:
     single, repeated = _repeated(subject, votes)
     modelled, peers = _modelled(subject, votes, labels), _peers(subject, labels)
-    return [single, repeated, modelled, peers, _scores(subject, labels), _recommended(subject, repeated, modelled, peers)]
+    return [single, repeated, modelled, peers, _scores(subject, labels), _recommended(subject, single, repeated, modelled, peers)]
 
 
 def _repeated(subject: _Subject, votes: dict[str, Floats] | None) -> tuple[Statistic, Statistic]:
@@ -134,9 +134,9 @@ def _modelled(subject: _Subject, votes: dict[str, Floats] | None, labels: dict[s
         return unknown("label_noise_votes", subject, 0, _RATE, "no pair has a label")
     n = int(labels["labels"][0])
     share = ratio(labels["wrong"], labels["labels"]) / UNIT
-    alone = votes is None or not votes["decided_pairs"][0]
-    note = "one vote a pair: this is what the vote model assumes, not what the votes show" if alone else None
-    return share_statistic("label_noise_votes", subject, share, n, _RATE, note=note)
+    if votes is None or not votes["decided_pairs"][0]:
+        return unknown("label_noise_votes", subject, n, _RATE, "one vote a pair: the vote model has nothing to tell right from wrong by")
+    return share_statistic("label_noise_votes", subject, share, n, _RATE)
 
 
 def _peers(subject: _Subject, labels: dict[str, Floats] | None) -> Statistic:
@@ -150,6 +150,8 @@ def _peers(subject: _Subject, labels: dict[str, Floats] | None) -> Statistic:
     rate, low, high = lapse_rate(agree, against)
     if high - low > _VAGUE:
         return unknown(name, subject, n, _RATE, f"peers are not sure often enough: anything from {low:.2f} to {high:.2f} fits")
+    if rate >= TOO_NOISY:
+        return unknown(name, subject, n, _RATE, "peers foretell these labels no better than a coin: nothing tells noise from ignorance")
     return Statistic(name, *subject, rate, low, high, n, _RATE, "rests on peers whose errors vanish as they grow sure")
 
 
@@ -160,15 +162,25 @@ def _scores(subject: _Subject, labels: dict[str, Floats] | None) -> Statistic:
     return share_statistic("label_noise_scores", subject, ratio(labels["score"], labels["scored"]) / UNIT, n, _RATE)
 
 
-def _recommended(subject: _Subject, repeated: Statistic, modelled: Statistic, peers: Statistic) -> Statistic:
+def _recommended(subject: _Subject, single: Statistic, repeated: Statistic, modelled: Statistic, peers: Statistic) -> Statistic:
     """The vote model where repeated judgements inform it, else the peers; never a rate that nothing was measured for."""
     known = [one for one in (modelled, repeated) if math.isfinite(one.value)]
-    if repeated.n >= FEW_PAIRS and known:
+    others = modelled.n - repeated.n
+    if repeated.n >= FEW_PAIRS and others > repeated.n and math.isfinite(repeated.value) and math.isfinite(single.value):
+        # The vote model has little but its prior for single votes; those that were repeated say how wrong such votes are.
+        share = others / modelled.n
+        value, low, high = (share * one + (1 - share) * two for one, two in zip(single[3:6], repeated[3:6], strict=True))
+        words = (
+            f"rests on {repeated.n} pairs with two votes or more for a side: label_noise_repeated; "
+            f"the other {others} labels are taken to be wrong as often as one of these votes"
+        )
+        found = repeated._replace(statistic="epsilon", value=value, low=low, high=high, n=modelled.n, note=words)
+    elif repeated.n >= FEW_PAIRS and known:
         # The two differ by what they assume of hard pairs; the interval covers both.
         low, high = min(one.low for one in known), max(one.high for one in known)
         words = f"rests on {repeated.n} pairs with two votes or more for a side: {known[0].statistic}"
-        if modelled.n > repeated.n:
-            words += f"; the other {modelled.n - repeated.n} labels are taken to be made alike"
+        if others > 0:
+            words += f"; the other {others} labels are what the vote model makes of them"
         found = known[0]._replace(statistic="epsilon", low=low, high=min(high, 0.5), note=words)
     elif math.isfinite(peers.value):
         found = peers._replace(statistic="epsilon", note=f"no repeated judgements: {peers.statistic}; {peers.note}")

@@ -19,8 +19,7 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
     Returns:
         One row a pair, sorted by prompt_id, pair_id. Sides are ordered by response id, `low` and `high`: votes_low,
         votes_high, votes_tie, n_votes, n_annotators = `annotators` (the named ones, sorted) and `unnamed_votes` (each
-        counts as one), best_kind (int8: the least place in `KINDS` of its votes), strength_low and strength_high
-        (sums over the votes for that side; a vote without strength counts 1), models, sources, source_splits, records
+        counts as one), best_kind (int8: the least place in `KINDS` of its votes), models, sources, source_splits, records
         (a derived judgement stands for the ratings that it comes from), model_scores (SCORES: the scores that any of its rows
         tells, copies too, each once; none: an empty list).
     """
@@ -50,9 +49,6 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
     def votes_for(vote: str) -> pl.Expr:
         return (counts & (pl.col("vote") == vote)).sum().cast(pl.Int64)
 
-    def strength_of(vote: str) -> pl.Expr:
-        return pl.col("strength").cast(pl.Float64).fill_null(1.0).filter(counts & (pl.col("vote") == vote)).sum()
-
     record = pl.when(pl.col("derived_from").list.len() > 0).then("derived_from").otherwise(pl.concat_list("judgement_id"))
     same = ["criterion", "context", "prompt", "tools", "low", "high", "low_id", "high_id"]
     pairs = rows.group_by("prompt_id", "pair_id", maintain_order=True).agg(
@@ -66,8 +62,6 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         votes_low=votes_for("low"),
         votes_high=votes_for("high"),
         votes_tie=votes_for("tie"),
-        strength_low=strength_of("low"),
-        strength_high=strength_of("high"),
         sources=pl.col("source").unique().sort(),
         source_splits=pl.col("source_split").str.to_lowercase().drop_nulls().unique().sort(),
         records=record.filter(counts).list.explode(keep_nulls=False, empty_as_null=False).unique().sort(),

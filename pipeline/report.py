@@ -17,7 +17,15 @@ REPORTED_VIEWS = {  # file of sql/views -> heading
     "contamination_by_benchmark": "Benchmark prompts found",
     "flags": "Flags",
     "languages": "Languages of the prompts",
+    "agreement_by_source": "How far annotators agree",
+    "vote_limits": "What the votes cannot tell",
+    "annotators_by_source": "How reliable annotators are",
+    "judge_audit": "Whose votes count among judges and reward models",
+    "noise_by_source": "How noisy labels are: the epsilon for rDPO",
     "length_bias": "Is the longer answer the chosen one?",
+    "length_cost": "What the length bias cost",
+    "balance_cost": "What balancing cost",
+    "style_by_source": "What votes follow besides quality",
     "signal_quantiles": "Signals of the published pairs",
 }
 STYLE = """

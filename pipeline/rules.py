@@ -25,7 +25,23 @@ _SAFE = [
     *_NONE,
     ("unreadable_text", "chosen_unreadable_share > 0.2 or rejected_unreadable_share > 0.2"),
 ]
-PRESETS = {"safe": _SAFE, "none": _NONE}
+# Likely defects of the answer to imitate, two answers that say the same, and labels that votes or content speak against. Not here:
+# answers that repeat over prompts (mostly a bare "yes" or "no"), that restate the question or change the language (mostly as asked), and
+# labels of unaudited judges alone (where no human votes, that is everything).
+_STRICT = [
+    *_SAFE,
+    ("chosen_degenerate", "chosen_degenerate"),
+    ("chosen_injected", "chosen_injected"),
+    ("chosen_garbled", "chosen_garbled_start"),
+    ("chosen_repetitive", "chosen_repetitive"),
+    ("chosen_runs_on", "chosen_role_marker"),
+    ("chosen_cut_off", "chosen_truncated_tail"),
+    ("answers_equivalent", "answers_equivalent"),
+    # A single vote says nothing of its pair that it does not say of all its annotator's pairs.
+    ("contested", "votes_admitted > 1 and p_chosen < 0.6"),
+    ("suspect_label", "peer_verdict = 'suspect' and noise_score > 0.5"),
+]
+PRESETS = {"safe": _SAFE, "strict": _STRICT, "none": _NONE}
 
 # What voters agree on. Where they form camps, disagreement says who voted rather than what is wrong with a pair.
 _CONSENSUS = {

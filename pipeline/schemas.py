@@ -264,7 +264,7 @@ PAIR = pa.schema(
         _required("p_chosen", pa.float64(), unit="probability", range="0.5 to 1", source="pipeline.consensus"),
         _required("p_tie", pa.float64(), unit="probability", range="0 to 1", source="pipeline.consensus"),
         _required("tie", pa.bool_(), unit="flag", range="p_tie is the largest of the three, or both sides are equally likely", source="pipeline.consensus"),
-        _required("margin", pa.float32(), unit="share", range="0 to 1; strength of the votes for chosen less that of the votes against, per vote", source="pipeline.consensus"),
+        _required("margin", pa.float32(), unit="share", range="0 to 1; strength of the votes for chosen less that of the votes against, per vote that enters consensus", source="pipeline.consensus"),
         _required("weight", pa.float32(), unit="weight", range="0 and up; 1 without `weights:`", source="pipeline.weights"),
         *SIGNALS,
         _optional("noise_score", pa.float64(), unit="probability", range="P(label wrong) from content alone, out of fold; null: too little to learn from", source="pipeline.noise"),

@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 from pipeline.errors import NotFoundError
 from pipeline.queries import Catalogue, Table, open_version, session
 from pipeline.schemas import SIGNALS
+from pipeline.stage import UNNAMED
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Story:
     ratings: list[dict[str, Any]]
     pairs: list[dict[str, Any]]  # PAIR or DROPPED rows plus `fate`: published or dropped
     quarantined: list[dict[str, Any]]
+    annotators: list[dict[str, Any]]  # those whose judgements these are, as the vote model sees them
 
 
 def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
@@ -68,7 +70,9 @@ def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
             f"{dataset_root} {catalogue.version}: nothing is known as {asked!r}. Give a record id, a pair id, or FILE:ROW "
             "(rows count from 0; `prefine query ledger` lists all)."
         )
-    return Story(asked, catalogue.version, ledger, judgements, ratings, pairs, quarantined)
+    names = _ids(sorted({_voter(r) for r in judgements}))
+    annotators = _rows(catalogue.tables["annotators"], pc.field("annotator_id").isin(names), ["annotator_id", "annotator_kind"])
+    return Story(asked, catalogue.version, ledger, judgements, ratings, pairs, quarantined, annotators)
 
 
 def _derived_from(catalogue: Catalogue, records: list[str]) -> dict[str, str]:
@@ -100,6 +104,7 @@ def render_story(story: Story) -> str:
         lines += ["", f"judgement {r['judgement_id']}{' (a copy)' if r['is_copy'] else ''}", f"  verdict  {verdict}"]
         lines += [f"  derived  from ratings {', '.join(r['derived_from'])}"] if r["derived_from"] else []
         lines += [f"  by       {r['annotator_kind']} {r['annotator_id']}, criterion {r['criterion']}"]
+        lines += [f"  who      {_reliable(one)}" for one in story.annotators if _is(one, r)]
         lines += [f"  changed  {', '.join(r['normalised']) or 'nothing'} by normalisation"]
         told = ("model_a", "model_b", "strength", "context", "rationale", "extra")
         lines += [f"  {key:<9} {r[key]}" for key in told if r[key] is not None]
@@ -122,13 +127,32 @@ def render_story(story: Story) -> str:
         lines += [f"  held     {r['contaminated_by']} (score {_short(r['contamination'])})"] if r["contaminated_by"] else []
         lines += [f"  split    {r['split']}, sources {', '.join(r['sources'])}"]
         lines += [f"  votes    {r['votes_chosen']} chosen, {r['votes_rejected']} rejected, {r['votes_tie']} tie"]
-        lines += ["  " + ", ".join(f"{name} {_short(r[name])}" for name in ("p_chosen", "p_tie", "margin", "weight"))]
+        told = ("p_chosen", "p_tie", "margin", "noise_score", "p_soft", "weight")
+        lines += ["  " + ", ".join(f"{name} {_short(r[name])}" for name in told)]
         lines += [_messages(name, r[name]) for name in ("prompt", "chosen", "rejected")]
         lines += ["  signals  " + ", ".join(f"{s.name} {_short(r[s.name])}" for s in SIGNALS)]
     for r in story.quarantined:
         lines += ["", f"quarantined {r['record_id']}", f"  reason   {r['reason']}{', field ' + r['field'] if r['field'] else ''}"]
         lines += [f"  {key:<9}{_cut(r[key])}" for key in ("detail", "raw") if r[key]]
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for text in lines for line in text.splitlines() or [""])
+
+
+def _voter(judgement: dict[str, Any]) -> str:
+    """Whom the vote model takes for the annotator: all whom a source does not name are one."""
+    named = judgement["annotator_id"] != UNNAMED
+    return str(judgement["annotator_id"]) if named else f"{UNNAMED} {judgement['source']}"
+
+
+def _is(annotator: dict[str, Any], judgement: dict[str, Any]) -> bool:
+    return (annotator["annotator_id"], annotator["annotator_kind"]) == (_voter(judgement), judgement["annotator_kind"])
+
+
+def _reliable(annotator: dict[str, Any]) -> str:
+    """How far an annotator's votes are to be trusted, in words."""
+    accuracy, low, high = (annotator[f"accuracy{end}"] for end in ("", "_low", "_high"))
+    known = "accuracy not known" if accuracy is None else f"accuracy {_short(accuracy)} ({_short(low)} to {_short(high)})"
+    gate = "" if annotator["admitted"] else f"; not admitted: {annotator['reason']}"
+    return f"{known}, {annotator['votes']} votes{gate}"
 
 
 def _threshold(row: dict[str, Any]) -> str:

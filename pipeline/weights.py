@@ -67,10 +67,10 @@ def add_p_soft(pairs: pl.DataFrame, typical: pl.DataFrame) -> pl.DataFrame:
 def trust() -> pl.Expr:
     """How much a pair's label is worth, 0 to 1, from `p_soft` and `noise_score`: max(0, 1 - 3 (1 - p_soft)).
 
-    A label counts when it is more than twice as likely right as wrong. With planted flips on real sets, preference models learnt more
-    from labels weighed so than from soft targets, from dropping what is likelier wrong than right, and from max(0, 2 p_soft - 1), the
-    share that is left when labels that contradict each other cancel; the more so the more labels were wrong
-    (tests/benchmarks/bench_noise.py). Where content says nothing, it is that share: one vote would count as nothing otherwise.
+    A label counts when it is more than twice as likely right as wrong. One third was chosen on real sets with planted flips
+    (tests/benchmarks/bench_noise.py): at 40 % flips preference models learnt clearly more from labels weighed so than from soft
+    targets or from dropping what is likelier wrong than right, at 20 % about as much or more. Where content says nothing, it is
+    max(0, 2 p_soft - 1), what is left when labels that contradict each other cancel: one vote would count as nothing otherwise.
     """
     doubt = 1 - pl.col("p_soft")
     return pl.when(pl.col("noise_score").is_null()).then(1 - 2 * doubt).otherwise(1 - 3 * doubt).clip(0.0, 1.0)
@@ -144,21 +144,6 @@ def reduce_mean(summaries: list[pl.DataFrame]) -> float:
     """The mean weight; 1 where there are no pairs, or none weighs anything."""
     pairs, total = (sum(int(part.get_column(name).sum()) for part in summaries) for name in ("pairs", "weight"))
     return total / _SCALE / pairs if pairs and total else 1.0
-
-
-def copies(pairs: pl.DataFrame) -> pl.Series:
-    """How often a trainer that drops the column of weights should be given a pair, so that it counts by weight on average.
-
-    The weight, rounded up or down by the pair's own hash: the same number in every run.
-
-    Args:
-        pairs: rows with `pair_id` (hex) and `weight`.
-
-    Returns:
-        `copies`, Int64, 0 and up, in the order of the rows.
-    """
-    place = pl.col("pair_id").str.slice(-12).str.to_integer(base=16, dtype=pl.Int64) / float(1 << 48)  # evenly spread, 0 to 1
-    return pairs.select(copies=(pl.col("weight").cast(pl.Float64) + place).floor().cast(pl.Int64)).to_series()
 
 
 def _named() -> pl.Expr:

@@ -47,8 +47,10 @@ class _Fake(ABC):
         return None
 
     def token_ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Never asked for: there is no table that the ids would be rows of."""
-        raise NotImplementedError
+        """Numbers of the words, equal for equal words, and where each text's begin."""
+        words = [text.split() for text in texts]
+        ids = [int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest()) >> 1 for some in words for word in some]
+        return np.array(ids, dtype=np.int32), np.cumsum([0, *map(len, words)], dtype=np.int64)
 
 
 class LetterEncoder(_Fake):

@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.schemas": {"pipeline.errors"},
     "pipeline.config": {"pipeline.errors"},
     "pipeline.report": {"pipeline.errors", "pipeline.schemas"},
+    "pipeline.methods": set(),
     KERNEL: set(),
     **dict.fromkeys(STAGES, FOUNDATIONS | {KERNEL}),
     "pipeline.identity": FOUNDATIONS | {"pipeline.normalise"},
@@ -81,6 +82,7 @@ FOREIGN: dict[str, set[str]] = {
     "pipeline.errors": set(),
     "pipeline.config": {"pydantic", "yaml"},
     "pipeline.report": {"pyarrow", "yaml"},
+    "pipeline.methods": set(),
     KERNEL: {"torch", "numpy", "numba", "llvmlite", "triton"},
     **dict.fromkeys(STAGES, TABLES),
     # Reads files by itself: every format is streamed in its own way, and compression is found out from the bytes.

@@ -94,7 +94,7 @@ def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_pat
         (source(outcomes={"1": "c"}), "c: sources.0.outcomes.1: Input should be 'a', 'b', 'tie', 'both_bad' or 'none' (found 'c')."),
         (source(max_quarantine_share=2), "c: sources.0.max_quarantine_share: Input should be less than or equal to 1 (found 2)."),
         (config(annotators={"ids": "open"}), "c: annotators.ids: Input should be 'hashed' or 'plain' (found 'open')."),
-        (config(rules={"preset": "strict"}), "c: rules.preset: Input should be 'safe' or 'none' (found 'strict')."),
+        (config(rules={"preset": "strickt"}), "c: rules.preset: Input should be 'safe', 'strict' or 'none' (found 'strickt')."),
         (config(consensus={"prior": 0}), "c: consensus.prior: Input should be greater than 0 (found 0)."),
         (config(publish={"validation_share": 1.0}), "c: publish.validation_share: Input should be less than 1 (found 1.0)."),
         (config(publish={"rows_per_shard": 0}), "c: publish.rows_per_shard: Input should be greater than 0 (found 0)."),

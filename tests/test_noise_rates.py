@@ -97,8 +97,8 @@ def test_one_vote_each_and_no_peers_leave_epsilon_unknown() -> None:
     assert found["epsilon"]["value"] is None
     assert found["epsilon"]["note"] == "0 pairs have two votes for a side (30 are needed), and no peers say more: the rate cannot be known"
     assert found["vote_noise_repeated"]["note"] == "no pair has two votes for a side"
-    assert found["label_noise_votes"]["value"] == pytest.approx(0.1)
-    assert "what the vote model assumes" in str(found["label_noise_votes"]["note"])
+    assert found["label_noise_votes"]["value"] is None
+    assert "nothing to tell right from wrong by" in str(found["label_noise_votes"]["note"])
     assert found["label_noise_scores"]["note"] == "no pair has a noise score"
 
 
@@ -111,6 +111,17 @@ def test_epsilon_follows_the_vote_model_and_its_interval_covers_both_ways() -> N
     assert epsilon["high"] == pytest.approx(max(0.2, repeated["high"]))
     assert epsilon["note"] == f"rests on {repeated['n']} pairs with two votes or more for a side: label_noise_votes"
     assert found["label_noise_scores"]["value"] == pytest.approx(0.25)
+
+
+def test_where_most_labels_rest_on_one_vote_they_are_as_wrong_as_a_repeated_vote_is() -> None:
+    votes = flipped_votes(5, 0.2, pairs=300)
+    found = rates(votes, labels(pl.concat([votes["pair_id"].unique(), pl.Series(hexes(3 * 300, 9))]), 0.6))
+    epsilon, repeated, single = (found[name] for name in ("epsilon", "label_noise_repeated", "vote_noise_repeated"))
+    share = 1 - repeated["n"] / epsilon["n"]
+    assert epsilon["value"] == pytest.approx(share * single["value"] + (1 - share) * repeated["value"])
+    assert epsilon["low"] < epsilon["value"] < epsilon["high"]
+    assert single["value"] > repeated["value"]
+    assert f"the other {epsilon['n'] - repeated['n']} labels" in str(epsilon["note"])
 
 
 def test_noise_near_one_half_is_no_epsilon() -> None:
@@ -130,9 +141,9 @@ def test_annotators_who_agree_less_than_by_chance_have_no_rate() -> None:
 
 
 def test_a_pair_of_two_sources_counts_for_both_and_once_for_the_data_set() -> None:
-    pairs = labels(hexes(2, 1), 0.75).with_columns(sources=pl.Series([["s", "t"], ["t"]]))
+    pairs = labels(hexes(2, 1), 0.75, noise_score=0.25).with_columns(sources=pl.Series([["s", "t"], ["t"]]))
     table = noise_rates([], [summarise_labels(pairs), summarise_labels(pairs.head(0))])
-    counts = table.filter(statistic="label_noise_votes").select("subject_kind", "subject", "value", "n").rows()
+    counts = table.filter(statistic="label_noise_scores").select("subject_kind", "subject", "value", "n").rows()
     assert counts == [("dataset", "all", 0.25, 2), ("source", "s", 0.25, 1), ("source", "t", 0.25, 2)]
 
 

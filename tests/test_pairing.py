@@ -55,19 +55,13 @@ def test_the_lesser_response_id_is_low_and_pairs_are_sorted() -> None:
     assert found.select("prompt_id", "pair_id").rows() == sorted(found.select("prompt_id", "pair_id").rows())
 
 
-def test_strength_adds_up_for_each_answer_and_counts_one_where_none_is_stated() -> None:
-    pair = by_answer(vote("a", strength=0.25), vote("a", strength=0.5), vote("a"), vote("b", strength=0.0), vote("tie", strength=1.0))
-
-    assert (pair["strength_x"], pair["strength_y"]) == (1.75, 0.0)
-
-
 def test_a_copy_is_no_vote_but_the_models_and_sources_it_names_are_kept() -> None:
     original = row(model_a="m", model_b="n", source="one", source_split="Train", strength=0.5)
     copy = swap(row(model_a="m2", source="two", source_split="TEST", strength=0.5))
 
     pair = by_answer(original, copy)
 
-    assert (pair["n_votes"], pair["votes_x"], pair["strength_x"], len(pair["records"])) == (1, 1, 0.5, 1)
+    assert (pair["n_votes"], pair["votes_x"], len(pair["records"])) == (1, 1, 1)
     assert (pair["x_models"], pair["y_models"]) == (["m", "m2"], ["n"])
     assert pair["sources"] == ["one", "two"]
     assert pair["source_splits"] == ["test", "train"]
@@ -106,13 +100,13 @@ def test_a_derived_judgement_is_one_vote_and_stands_for_its_ratings() -> None:
 
 def test_two_equal_answers_count_their_votes_alike_whichever_side_won() -> None:
     def counts(*rows: dict[str, Any]) -> tuple[Any, ...]:
-        wanted = "votes_low", "votes_high", "strength_low", "low_models", "high_models"
+        wanted = "votes_low", "votes_high", "low_models", "high_models"
         return pairs(*rows).select(wanted).row(0)
 
     first = row(b="x", annotator="w", model_a="m", model_b="n", strength=0.5)
     second = row(b="x", annotator="v", model_a="m", strength=0.5)
 
-    assert counts(first, second) == counts(first, swap(second)) == counts(swap(first), swap(second)) == (2, 0, 1.0, ["m"], ["n"])
+    assert counts(first, second) == counts(first, swap(second)) == counts(swap(first), swap(second)) == (2, 0, ["m"], ["n"])
 
 
 def test_no_judgements_make_no_pairs() -> None:

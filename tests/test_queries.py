@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from pipeline import storage
 from pipeline.errors import NotFoundError, PrefineError, QueryError
@@ -19,13 +20,17 @@ from pipeline.queries import (
     run_checks,
     sql_files,
 )
+from pipeline.schemas import ANNOTATOR
 from pipeline.stories import explain
 from tests.versions import (
     COUNTS,
     FILE,
     INPUTS,
+    estimated,
     fated,
+    judged,
     publish,
+    row,
     said,
     sample,
     sample_with_merges,
@@ -60,6 +65,12 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     return pytest.approx(found.low, abs=1e-9), pytest.approx(found.high, abs=1e-9)
 
 
+def normal(*values: float) -> tuple[float, float]:
+    """The 95 % interval of a mean, from scipy."""
+    low, high = norm.interval(0.95, loc=mean(values), scale=stdev(values) / len(values) ** 0.5)
+    return pytest.approx(low), pytest.approx(high)
+
+
 VIEW_FACTS: dict[str, list[tuple[Any, ...]]] = {
     "funnel": [("ingest", 6, 5, 1, "unparsable_row"), ("pair_up", 5, 3, 2, "copy"), ("split", 2, 2, 0, None)],
     "fates_by_source": [("arena", 6, 3, 1, 1, 1, 0.5)],
@@ -68,15 +79,17 @@ VIEW_FACTS: dict[str, list[tuple[Any, ...]]] = {
     "length_bias": [("arena", 2, 0, 1.0, wilson(2, 2)[0], 1.0, 3.0)],
     "conflicts": [("p1", "published", ["arena"], 1, 1, 0, 0.5, 0.5)],
     "annotator_agreement": [
-        ("ann-j2", "human", 1, 0.0, 0.0, 1, 0.0, *wilson(0, 1)),
-        ("ann-j1", "human", 1, 0.0, 1.0, 1, 1.0, *wilson(1, 1)),
-        ("ann-j3", "human", 1, 0.0, 1.0, 0, None, None, None),
-        ("ann-j4", "human", 1, 1.0, None, 0, None, None, None),
+        ("ann-j1", "human", 1, 0.0, 1, 0.0, *wilson(0, 1), *[None] * 5),
+        ("ann-j2", "human", 1, 0.0, 1, 0.0, *wilson(0, 1), *[None] * 5),
+        ("ann-j3", "human", 1, 0.0, 0, *[None] * 8),
+        ("ann-j4", "human", 1, 1.0, 0, *[None] * 8),
     ],
-    "noise_by_source": [
-        ("arena", "epsilon", 0.1, 0.05, 0.2, 100, "rests on repeated judgements"),
-        ("arena", "label_noise_repeated", 0.1, 0.05, 0.2, 100, None),
-    ],
+    "annotators_by_source": [("arena", "human", 4, 4, 1.0, None, None, None, 0, 0)],
+    "judge_audit": [],
+    "noise_by_source": [("arena", 0.1, 0.05, 0.2, 100, "rests on repeated judgements")],
+    "noise_estimates": [("arena", "label_noise_repeated", 0.1, 0.05, 0.2, 100, None)],
+    "length_cost": [("arena", 2, None, None, None, 0.625, *normal(0.5, 0.75), 2, None)],
+    "balance_cost": [],
     "duplicates": [("arena", "arena", 1)],
     "near_duplicates": [],
 }
@@ -85,6 +98,90 @@ VIEW_FACTS: dict[str, list[tuple[Any, ...]]] = {
 @pytest.mark.parametrize("view", VIEW_FACTS)
 def test_a_view_asked_by_its_bare_name_answers_its_question(catalogue: Catalogue, view: str) -> None:
     assert [tuple(r.values()) for r in catalogue.query(view).to_pylist()] == VIEW_FACTS[view]
+
+
+def said_of(statistic: str, **given: Any) -> dict[str, Any]:
+    return {**estimated(statistic), **given}
+
+
+def sample_with_opinions() -> dict[str, list[dict[str, Any]]]:
+    """The sample with what the vote model and the statistics may say, and two unnamed votes of another source on p1."""
+    rows = sample()
+    place = {"annotator_id": "unnamed", "source": "crowd", "source_uri": "raw/crowd.csv"}
+    rows["judgements"] += [{**judged(name, "p1", at, "a"), **place} for at, name in enumerate(("j8", "j9"))]
+    for part, controlled in (("train", 0.5), ("validation", 0.55)):
+        rows[part][0]["p_chosen_length_controlled"] = controlled
+    voters = [("ann-j1", "human", 0.7, 0.4, 0.9), ("ann-j2", "human", 0.2, 0.1, 0.4), ("unnamed crowd", "human", 0.8, 0.6, 0.9)]
+    rows["annotators"] = [
+        row(ANNOTATOR, annotator_id=name, annotator_kind=kind, accuracy=value, accuracy_low=low, accuracy_high=high, admitted=True)
+        for name, kind, value, low, high in voters
+    ]
+    gold = {"gold_votes": 30, "gold_agreement": 0.4, "gold_agreement_low": 0.3, "gold_agreement_high": 0.5}
+    rows["annotators"].append(row(ANNOTATOR, annotator_id="gpt", annotator_kind="judge", votes=40, reason="below one half", **gold))
+    rule = {"subject_kind": "rule", "subject": "even"}
+    rows["statistics"] = [
+        said_of("alpha"),
+        said_of("agreement_decided", value=0.75, low=0.7, high=0.8, n=90, note="few"),
+        said_of("alpha", subject_kind="dataset", subject="all", value=None, low=None, high=None, n=0, note="alone"),
+        said_of("identifiability", subject_kind="dataset", subject="all", value=None, note="one vote a pair"),
+        said_of("camps", value=2.0, low=None, high=None, note="two views"),
+        said_of("camps", subject="panel", value=None, note="too few"),
+        said_of("camps", subject="crowd", value=None, note="too few"),
+        said_of("tau_length", value=0.3, low=0.2, high=0.4),
+        said_of("tau_hedges", value=0.5, low=-0.1, high=0.9),
+        said_of("tau_language", value=None),
+        said_of("coefficient_length", value=1.0, low=0.5, high=1.5),
+        said_of("length_coefficient", value=0.5, low=0.25, high=0.75, note="alone"),
+        said_of("balance_coefficient_before", value=1.0, low=0.5, high=1.5, **rule),
+        said_of("balance_coefficient_matched", value=0.0, low=-0.5, high=0.5, n=75, **rule),
+        said_of("balance_coefficient_weighted", value=0.125, low=-0.25, high=0.25, **rule),
+        said_of("balance_lost_matched", value=0.25, low=0.2, high=0.3, **rule),
+        said_of("balance_lost_weighted", value=0.5, low=None, high=None, **rule),
+    ]
+    return rows
+
+
+OPINIONS: dict[str, list[tuple[Any, ...]]] = {
+    "annotator_agreement": [
+        ("ann-j2", "human", 1, 0.0, 1, 0.0, *wilson(0, 1), 0.2, 0.1, 0.4, True, None),  # three others say the opposite
+        ("ann-j1", "human", 1, 0.0, 1, 1.0, *wilson(1, 1), 0.7, 0.4, 0.9, True, None),
+        ("unnamed crowd", "human", 2, 0.0, 2, 1.0, *wilson(2, 2), 0.8, 0.6, 0.9, True, None),  # each has the other one, and j1
+        ("ann-j3", "human", 1, 0.0, 0, *[None] * 8),
+        ("ann-j4", "human", 1, 1.0, 0, *[None] * 8),
+    ],
+    "annotators_by_source": [
+        ("arena", "human", 4, 4, 1.0, pytest.approx(0.225), pytest.approx(0.45), pytest.approx(0.675), 1, 1),
+        ("crowd", "human", 1, 2, 2.0, 0.8, 0.8, 0.8, 0, 0),
+    ],
+    "judge_audit": [("gpt", "judge", 40, False, "below one half", None, None, None, 30, 0.4, 0.3, 0.5, *[None] * 6)],
+    "agreement_by_source": [
+        ("dataset", "all", 0, None, None, None, None, None, None, None, "alone"),
+        ("source", "arena", 100, 0.1, 0.05, 0.2, 90, 0.75, 0.7, 0.8, "few"),
+    ],
+    "vote_limits": [
+        ("what is not identified?", "all", None, "one vote a pair"),
+        ("how many camps of annotators?", "arena", 2.0, "two views"),
+        ("how many camps of annotators?", "crowd, panel", None, "too few"),
+    ],
+    "style_by_source": [
+        ("arena", "length", 100, 0.3, 0.2, 0.4, 1.0, 0.5, 1.5),
+        ("arena", "hedges", 100, 0.5, -0.1, 0.9, None, None, None),
+    ],
+    "length_cost": [("arena", 2, 0.5, 0.25, 0.75, pytest.approx(0.1), *normal(0.0, 0.2), 2, "alone")],
+    "balance_cost": [("even", 100, 1.0, 0.5, 1.5, 0.0, -0.5, 0.5, 0.125, -0.25, 0.25, 0.25, 0.2, 0.3, 0.5)],
+}
+
+
+@pytest.fixture(scope="module")
+def opinions(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    place = str(tmp_path_factory.mktemp("opinions"))
+    publish(place, sample_with_opinions())
+    return open_version(place)
+
+
+@pytest.mark.parametrize("view", OPINIONS)
+def test_a_view_tells_what_votes_and_statistics_say(opinions: Catalogue, view: str) -> None:
+    assert [tuple(r.values()) for r in opinions.query(view).to_pylist()] == OPINIONS[view]
 
 
 def test_flags_and_quantiles_cover_published_and_dropped_pairs(catalogue: Catalogue) -> None:
@@ -253,14 +350,28 @@ def test_merged_pairs_are_shown_with_what_counts_their_votes(tmp_path: Path) -> 
     assert (flags["near_duplicates"], flags["near_duplicate_conflict"]) == ((1, 1), (0, 0))
 
 
-def test_a_merged_vote_is_compared_with_the_label_of_the_pair_that_counts_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("outcome", "expected"), [("b", (1.0, 1.0, 1.0)), ("a", (None, None, 0.0))])
+def test_a_merged_vote_is_compared_with_the_others_on_the_pair_that_counts_it(
+    tmp_path: Path, outcome: str, expected: tuple[float | None, ...]
+) -> None:
     rows = sample_with_merges()
-    rows["judgements"][-2]["outcome"] = "a"
+    rows["judgements"][-2]["outcome"] = outcome  # its answers are exchanged
     publish(str(tmp_path), rows)
 
     shares = {row["annotator_id"]: row["agreeing_share"] for row in open_version(str(tmp_path)).query("annotator_agreement").to_pylist()}
 
-    assert (shares["ann-j3"], shares["ann-j5"], shares["ann-j6"], shares["ann-j7"]) == (1.0, 1.0, 0.0, None)
+    assert (shares["ann-j3"], shares["ann-j5"], shares["ann-j6"]) == expected
+    assert shares["ann-j7"] is None
+
+
+def test_a_repeated_voter_is_not_among_the_others(tmp_path: Path) -> None:
+    rows = sample()
+    rows["judgements"][2:3] = [judged(name, "p1", 2, "a", annotator_id="ann-j1") for name in ("j2", "j5")]
+    publish(str(tmp_path), rows)
+
+    told = {row["annotator_id"]: row["shared_votes"] for row in open_version(str(tmp_path)).query("annotator_agreement").to_pylist()}
+
+    assert told["ann-j1"] == 0
 
 
 def changed(part: str, index: int, *, of: Any = sample, **given: Any) -> dict[str, list[dict[str, Any]]]:
@@ -279,6 +390,16 @@ def with_more(part: str, extra: dict[str, Any]) -> dict[str, list[dict[str, Any]
     rows = sample()
     rows[part] = [*rows[part], extra]
     return rows
+
+
+def sample_with_annotators() -> dict[str, list[dict[str, Any]]]:
+    voters = [{"annotator_id": f"ann-j{n}", "annotator_kind": "human", "votes": 1, "pairs": 1, "admitted": True} for n in (1, 2, 3, 4)]
+    return sample() | {"annotators": [row(ANNOTATOR, **voter) for voter in voters]}
+
+
+def test_the_checks_pass_where_annotators_are_told_of(tmp_path: Path) -> None:
+    write(str(tmp_path), sample_with_annotators())
+    assert run_checks(str(tmp_path / "v000001"), INPUTS, COUNTS) == []
 
 
 BROKEN: list[tuple[str, dict[str, list[dict[str, Any]]]]] = [
@@ -331,6 +452,19 @@ BROKEN: list[tuple[str, dict[str, list[dict[str, Any]]]]] = [
     ("probabilities_in_range", changed("train", 0, p_tie=float("nan"))),
     ("probabilities_in_range", changed("train", 0, weight=float("inf"))),
     ("probabilities_in_range", changed("dropped", 0, margin=1.5)),
+    ("probabilities_in_range", changed("train", 0, p_soft=1.5)),
+    ("probabilities_in_range", changed("train", 0, noise_score=-0.5)),
+    ("admitted_votes_are_votes", changed("train", 0, votes_admitted=3)),
+    ("admitted_votes_are_votes", changed("dropped", 0, unaudited_votes=1)),
+    ("admitted_votes_are_votes", changed("train", 0, votes_admitted=-1, unaudited_votes=-1)),
+    ("voters_are_annotators", changed("annotators", 0, of=sample_with_annotators, annotator_id="ann-j9")),
+    ("voters_are_annotators", changed("annotators", 0, of=sample_with_annotators, annotator_kind="judge")),
+    ("voters_are_annotators", changed("annotators", 1, of=sample_with_annotators, votes=2)),
+    ("voters_are_annotators", changed("annotators", 2, of=sample_with_annotators, admitted=False)),
+    (
+        "voters_are_annotators",
+        changed("annotators", 3, of=sample_with_annotators, accuracy=0.9, accuracy_low=0.4, accuracy_high=0.8),
+    ),
 ]
 
 

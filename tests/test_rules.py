@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 from pipeline.conditions import COLUMNS
 from pipeline.config import RuleConfig, RulesConfig
 from pipeline.errors import ConfigError, SchemaError
-from pipeline.rules import Rule, apply_local, apply_share, compile_rules, reduce_share, rounds, summarise_share
+from pipeline.rules import PRESETS, Rule, apply_local, apply_share, compile_rules, reduce_share, rounds, summarise_share
 
 WHY = ["pair_id", "reason", "score", "threshold", "detail"]
 
@@ -73,6 +73,51 @@ def test_the_safe_preset_drops_what_is_certainly_useless_and_names_the_first_rea
         "detail": text,
         "witness_pair_id": text,
     }
+
+
+STRICT = {
+    "chosen_degenerate": False, "chosen_injected": False, "chosen_garbled_start": False, "chosen_repetitive": False,
+    "chosen_role_marker": False, "chosen_truncated_tail": False, "answers_equivalent": False, "p_chosen": 0.7, "peer_verdict": "keep",
+    "noise_score": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "found"),
+    [
+        ("empty_answer", {"chosen_empty": True, "chosen_degenerate": True}),  # what preset safe drops goes first
+        ("tie", {"tie": True}),
+        ("chosen_degenerate", {"chosen_degenerate": True}),
+        ("chosen_injected", {"chosen_injected": True}),
+        ("chosen_garbled", {"chosen_garbled_start": True}),
+        ("chosen_repetitive", {"chosen_repetitive": True}),
+        ("chosen_runs_on", {"chosen_role_marker": True}),
+        ("chosen_cut_off", {"chosen_truncated_tail": True}),
+        ("answers_equivalent", {"answers_equivalent": True}),
+        ("contested", {"votes_admitted": 2, "p_chosen": 0.59}),
+        (None, {"votes_admitted": 2, "p_chosen": 0.6}),
+        (None, {"votes_admitted": 1, "p_chosen": 0.51}),  # one vote: its annotator may be a poor one, the pair is not contested
+        ("suspect_label", {"peer_verdict": "suspect", "noise_score": 0.51}),
+        (None, {"peer_verdict": "suspect", "noise_score": 0.5}),
+        (None, {"peer_verdict": "ambiguous", "noise_score": 0.9}),
+        (None, {"peer_verdict": None, "noise_score": None}),  # too few pairs for peers
+        (None, {}),
+    ],
+)
+def test_the_strict_preset_drops_likely_defects_too(reason: str | None, found: dict[str, Any]) -> None:
+    pairs = pairs_of(**{name: [value] for name, value in (STRICT | found).items()})
+    pairs = pairs.cast({"peer_verdict": pl.String, "noise_score": pl.Float64})
+
+    dropped = apply_local(pairs, compile_rules(RulesConfig.model_construct(preset="strict", add=[]))).dropped
+
+    assert dropped["reason"].to_list() == ([] if reason is None else [reason])
+
+
+def test_only_one_rule_of_the_strict_preset_rests_on_consensus() -> None:
+    rules = compile_rules(RulesConfig.model_construct(preset="strict", add=[]))
+
+    assert [rule.name for rule in rules if rule.rests_on_consensus] == ["contested"]
+    assert [rule.name for rule in rules][: len(PRESETS["safe"])] == [name for name, _ in PRESETS["safe"]]
 
 
 def test_preset_none_drops_only_ties_and_identical_answers() -> None:

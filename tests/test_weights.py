@@ -146,16 +146,6 @@ def test_weights_have_mean_one_whatever_the_order_and_the_partitions(
         assert decided.mean() == pytest.approx(1, rel=1e-4)
 
 
-def test_copies_are_the_weight_rounded_up_as_often_as_its_fraction_asks_for() -> None:
-    ids = [f"{(i * 0x9E3779B97F4A7C15) % (1 << 64):032x}" for i in range(20_000)]
-    for weight, low, high in ((0.0, 0, 0), (1.0, 1, 1), (0.25, 0, 1), (2.5, 2, 3)):
-        found = weights.copies(pl.DataFrame({"pair_id": ids, "weight": weight}))
-        assert (found.min(), found.max()) == (low, high)
-        assert found.mean() == pytest.approx(weight, abs=0.01)
-    one = pl.DataFrame({"pair_id": ids[:3], "weight": [0.5, 0.5, 0.5]})
-    assert weights.copies(one).reverse().equals(weights.copies(one.reverse()))
-
-
 def test_the_mean_weight_is_taken_over_partitions_without_ties() -> None:
     pairs = pl.DataFrame({"weight": [0.5, 2.0, 9.0], "tie": [False, False, True]}, schema={"weight": pl.Float32, "tie": pl.Boolean})
     assert weights.reduce_mean([weights.summarise_mean(pairs.slice(i, 1)) for i in range(3)]) == pytest.approx(1.25)

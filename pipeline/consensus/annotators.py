@@ -58,14 +58,14 @@ def annotator_table(patterns: Patterns, fitted: Fitted[object]) -> pl.DataFrame:
         "accuracy": np.where(known, accuracy, np.nan),
         "accuracy_low": ends[0],
         "accuracy_high": ends[1],
-        **_counted("tie_share", ties, cast),
-        **_counted("first_share", first, ordered),
+        **counted_share("tie_share", ties, cast),
+        **counted_share("first_share", first, ordered),
     }
     notes = [
         pl.when(pl.lit(len(pairs) == 1)).then(pl.lit("the only annotator")),
-        pl.when(pl.col("votes") == 0).then(pl.lit("no vote of it counts")),
+        pl.when(pl.col("votes") == 0).then(pl.lit("no vote of it enters consensus")),
         pl.when((pl.col("votes") > 0) & (pl.col("shared_pairs") == 0)).then(
-            pl.lit("nobody else voted on its pairs: how often it is right cannot be told")
+            pl.lit("nobody else's votes count on its pairs: how often it is right cannot be told")
         ),
         pl.when((pl.col("shared_pairs") > 0) & pl.col("accuracy").is_null()).then(pl.lit("all its votes are ties")),
         pl.when(pl.col("accuracy").is_not_null() & (pl.col("worth") < _PRIOR_VOTES)).then(
@@ -168,7 +168,7 @@ def _worth(patterns: Patterns, fitted: Fitted[object], accuracy: Double, shape: 
     return worth
 
 
-def _counted(name: str, hits: Double, of: Double) -> dict[str, Double]:
+def counted_share(name: str, hits: Double, of: Double) -> dict[str, Double]:
     """A share with its Jeffreys interval, which ends at 0 or 1 where the share does; nan where there is nothing to count."""
     low, high = (betaincinv(hits + 0.5, of - hits + 0.5, end) for end in _ENDS)
     empty = of == 0

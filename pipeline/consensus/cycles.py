@@ -11,11 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.identity import content_hash
 from pipeline.stage import runs_of
+from pipeline.statistics.agreement import FEW_PAIRS, WHOLE
+from pipeline.statistics.bootstrap import Floats, add_sums, by_subject, percentiles, ratio, replicate_sums
 from pipeline.statistics.intervals import wilson
+from pipeline.statistics.table import Statistic, statistics_table, unknown
 
 MOST_CYCLIC: Final = 0.05  # share of decided triads above which a single ranking is refused
 
+_SUMS: Final = ["groups", "refused", "triads", "cyclic"]
 _WEDGES: Final = 2_000_000  # wedges closed at once, about 100 MB
 
 Ints = npt.NDArray[np.int64]
@@ -84,6 +89,47 @@ def with_shares(triads: pl.DataFrame) -> pl.DataFrame:
         cyclic_low=pl.when(known).then(pl.Series(low)),
         cyclic_high=pl.when(known).then(pl.Series(high)),
     )
+
+
+def summarise_cycles(refused: pl.DataFrame) -> pl.DataFrame:
+    """The cycles of one partition, as `bootstrap.SUMS` over groups with a decided triad; from what `refuse_rankings` returned."""
+    counted = refused.filter(pl.col("triads") > 0)
+    return replicate_sums(
+        counted.select(
+            "triads",
+            "cyclic",
+            id=content_hash(counted.get_column("group"), "triads"),
+            subject_kind=pl.lit(WHOLE[0]),
+            subject=pl.lit(WHOLE[1]),
+            groups=pl.lit(1),
+            refused=(~pl.col("single_ranking")).cast(pl.Int64),
+        ),
+        _SUMS,
+    )
+
+
+def cycle_statistics(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """STATISTIC of the data set, from what `summarise_cycles` gave for every partition.
+
+    `cyclic_share`: cyclic / decided triads; `no_ranking_share`: prompts without a single ranking / prompts with a decided triad. n counts
+    those prompts. The intervals draw them, because triads of one prompt share their pairs; below 30, and at shares of 0 and 1, they are
+    Wilson's, as if each prompt had one say.
+    """
+    found = by_subject(add_sums(parts)).get(WHOLE)
+    names = ("cyclic_share", "no_ranking_share")
+    if found is None:
+        words = "under no prompt three answers were compared with each other: there are no triads"
+        return statistics_table([unknown(name, WHOLE, 0, "share", words) for name in names])
+    groups = int(found["groups"][0])
+    of = f"of {int(found['triads'][0])} triads under {groups} prompts", "of the prompts with a triad"
+    shares = ratio(found["cyclic"], found["triads"]), ratio(found["refused"], found["groups"])
+    return statistics_table([_statistic(name, share, groups, note) for name, share, note in zip(names, shares, of, strict=True)])
+
+
+def _statistic(name: str, shares: Floats, groups: int, note: str) -> Statistic:
+    coarse = groups < FEW_PAIRS or shares[0] in (0.0, 1.0)
+    low, high = map(float, wilson(shares[0] * groups, groups)) if coarse else percentiles(shares)
+    return Statistic(name, *WHOLE, float(shares[0]), low, high, groups, "share", note)
 
 
 def _triads(near: Ints, far: Ints, far_wins: npt.NDArray[np.bool_], nodes: int) -> tuple[Ints, Ints]:

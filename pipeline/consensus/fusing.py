@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from pipeline.statistics.intervals import wilson
+
 
 def ranking_consistency(scores: pl.DataFrame) -> pl.DataFrame:
     """How far two rankers agree on the order of each prompt's answers.
@@ -122,3 +124,50 @@ def summed_scores(critiques: pl.DataFrame) -> pl.DataFrame:
         pl.when(pl.col("a") > pl.col("b")).then(pl.lit("a")).when(pl.col("a") < pl.col("b")).then(pl.lit("b")).otherwise(pl.lit("tie"))
     )
     return sums.select("item", "critiques", "a", "b", verdict=pl.when(pl.col("critiques") > 0).then(verdict))
+
+
+def majority_of_criteria(verdicts: pl.DataFrame, least_margin: int = 0) -> pl.DataFrame:
+    """The answer that more criteria favour: CritiQ (2025).
+
+    Args:
+        verdicts: item, criterion, verdict (`a`, `b`; anything else or null: the criterion cannot say): one row a criterion, each once.
+        least_margin: the winner must lead by more criteria than this, 0 and up.
+
+    Returns:
+        item, a, b, unsure (criteria), verdict (a, b; null: neither), sorted by item.
+    """
+    told = verdicts.group_by("item").agg(
+        a=(pl.col("verdict") == "a").sum().cast(pl.Int64),
+        b=(pl.col("verdict") == "b").sum().cast(pl.Int64),
+        unsure=(~pl.col("verdict").is_in(["a", "b"]).fill_null(False)).sum().cast(pl.Int64),
+    )
+    ahead = pl.col("a") - pl.col("b")
+    verdict = pl.when(ahead > least_margin).then(pl.lit("a")).when(-ahead > least_margin).then(pl.lit("b"))
+    return told.with_columns(verdict=verdict).sort("item")
+
+
+def criterion_accuracy(verdicts: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
+    """How often each criterion is right where it says something: CritiQ (2025) keeps criteria by it.
+
+    Args:
+        verdicts: as `majority_of_criteria` takes them.
+        truth: item, truth (`a` or `b`; others do not count), each item once.
+
+    Returns:
+        criterion, right, wrong, unsure (items), accuracy (right / (right + wrong), 0 to 1; null: it never says anything), low, high
+        (Wilson, 95 %), sorted by criterion.
+    """
+    known = verdicts.join(truth.filter(pl.col("truth").is_in(["a", "b"])), on="item")
+    says = pl.col("verdict").is_in(["a", "b"]).fill_null(False)
+    right = says & (pl.col("verdict") == pl.col("truth"))
+    told = (
+        known.group_by("criterion")
+        .agg(right=right.sum().cast(pl.Int64), wrong=(says & ~right).sum().cast(pl.Int64), unsure=(~says).sum().cast(pl.Int64))
+        .sort("criterion")
+    )
+    said = pl.col("right") + pl.col("wrong")
+    low, high = wilson(told["right"].to_numpy(), told.select(said).to_series().to_numpy())
+    known_share = told.with_columns(
+        accuracy=pl.col("right") / said, low=pl.Series(low, dtype=pl.Float64), high=pl.Series(high, dtype=pl.Float64)
+    )
+    return known_share.with_columns(pl.when(said > 0).then(name).alias(name) for name in ("accuracy", "low", "high"))

@@ -5,7 +5,7 @@ import math
 import polars as pl
 
 POSTERIORS = pl.Schema({"pair_id": pl.String, "p_low": pl.Float64, "p_tie": pl.Float64, "p_high": pl.Float64})
-_SIDED = ("{}", "{}_id", "{}_text", "{}_models", "votes_{}", "strength_{}")  # column names that exist once for each side
+_SIDED = ("{}", "{}_id", "{}_text", "{}_models", "votes_{}")  # column names that exist once for each side
 NOTHING_KNOWN = math.log2(3)  # bits: the entropy of three outcomes that are as likely
 _EQUAL = 1e-12  # sums of equal terms in another order
 
@@ -15,9 +15,9 @@ def choose(tally: pl.DataFrame, posteriors: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         tally: one row a pair, its sides named `low` and `high`: `low`, `low_id`, `low_text`, `low_models`, `votes_low`,
-            `strength_low` (sum over the side's votes, each 0 to 1) and the same for `high`, with `n_votes` and `votes_tie`.
-        posteriors: POSTERIORS: P(low is better), P(tie), P(high is better), which sum to 1. A pair without one had no vote
-            that counts: all three are as likely.
+            and the same for `high`, with `n_votes` and `votes_tie`.
+        posteriors: POSTERIORS: P(low is better), P(tie), P(high is better), which sum to 1; and `strength` (-1 to 1), the mean strength
+            of the votes that count, those for low negative. A pair without one had no vote that counts: all three are as likely.
 
     Returns:
         The rows in the same order, sides renamed `chosen` and `rejected` (equal sides choose the smaller response id), with
@@ -38,13 +38,10 @@ def choose(tally: pl.DataFrame, posteriors: pl.DataFrame) -> pl.DataFrame:
             pl.when(low_wins).then(second).otherwise(first).alias(name.format("rejected")),
         ]
     best, worst = pl.max_horizontal(low, high), pl.min_horizontal(low, high)
-    margin = (pl.col("strength_chosen") - pl.col("strength_rejected")) / pl.col("n_votes")
-    return (
-        known.with_columns(
-            *sides,
-            p_chosen=pl.when(equal).then(0.5).otherwise(best / (best + worst)),
-            tie=equal | (pl.col("p_tie") > best + _EQUAL),
-        )
-        .with_columns(margin=margin.clip(0.0, 1.0).cast(pl.Float32))
-        .drop([name.format(side) for name in _SIDED for side in ("low", "high")], "strength_chosen", "strength_rejected", "p_low", "p_high")
-    )
+    margin = pl.when(low_wins).then(-pl.col("strength")).otherwise("strength").fill_null(0.0) + 0.0
+    return known.with_columns(
+        *sides,
+        p_chosen=pl.when(equal).then(0.5).otherwise(best / (best + worst)),
+        tie=equal | (pl.col("p_tie") > best + _EQUAL),
+        margin=margin.clip(0.0, 1.0).cast(pl.Float32),
+    ).drop([name.format(side) for name in _SIDED for side in ("low", "high")], "strength", "p_low", "p_high")

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,7 @@ from pipeline.config import ConsensusConfig
 from pipeline.consensus import em
 from pipeline.consensus.bradley_terry import bradley_terry
 from pipeline.consensus.closest_three import closest_three
-from pipeline.consensus.cycles import count_triads, refuse_rankings
+from pipeline.consensus.cycles import count_triads, refuse_rankings, summarise_cycles
 from pipeline.consensus.dawid_skene import DawidSkene
 from pipeline.consensus.graded import Graded
 from pipeline.consensus.labels import POSTERIORS
@@ -31,6 +31,7 @@ RANKED_ANSWERS: Final = 3  # answers to one prompt from which on they can have a
 DECIDED: Final = pl.Schema(
     dict(POSTERIORS)
     | {
+        "strength": pl.Float64,  # -1 to 1: mean of the votes that count, those for low negative, those without a strength whole
         "votes_admitted": pl.Int64,
         "posterior_entropy": pl.Float64,  # bits, over low, tie, high
         "cyclic_share": pl.Float64,  # of the decided triads among the answers to the prompt; null: none
@@ -38,7 +39,17 @@ DECIDED: Final = pl.Schema(
     }
 )
 
-SIGNALS: Final = tuple(name for name in DECIDED if name not in POSTERIORS)
+SIGNALS: Final = tuple(name for name in DECIDED if name not in POSTERIORS and name != "strength")
+
+
+class Decided(NamedTuple):
+    """What a partition's votes say."""
+
+    pairs: pl.DataFrame  # DECIDED, sorted by pair_id
+    cycles: pl.DataFrame  # of `cycles.summarise_cycles`
+
+
+_VALUE: Final = pl.col("vote") * pl.col("strength").cast(pl.Float64).fill_nan(None).fill_null(1.0)
 
 
 @dataclass(frozen=True)
@@ -87,19 +98,20 @@ def fit_statistics(fitted: em.Fitted[Any], patterns: Patterns) -> pl.DataFrame:
 
 def decide(
     votes: pl.DataFrame, pairs: pl.DataFrame, config: ConsensusConfig, model: VoteModel, numbers: pl.DataFrame, annotators: pl.DataFrame
-) -> pl.DataFrame:
+) -> Decided:
     """What the votes of a partition's pairs say.
 
     Args:
         votes: VOTES that enter consensus, of whole prompts, in any order.
-        pairs: pair_id, low_id, high_id, group (what answers are compared under: prompt, criterion, context, tools).
+        pairs: pair_id, low_id, high_id, group (what answers are compared under: prompt, criterion, context, tools; null: the
+            pair takes no part in rankings and cycles, because its votes count in another one).
         config: the method.
         model: fitted over the data set.
         numbers: the annotators it was fitted with.
         annotators: annotator, accuracy, first_share; nulls where they are not known.
 
     Returns:
-        DECIDED, one row a pair with a vote, sorted by pair_id.
+        One row a pair with a vote, and the cycles among all of them.
     """
     if config.method == "majority":
         said = majority(votes, config.prior)
@@ -108,20 +120,22 @@ def decide(
     else:
         said = em.posteriors(votes, numbers, model.log_tables, model.log_prior, model.signs)
     placed = said.join(pairs, on="pair_id", how="left", maintain_order="left")
-    triads = refuse_rankings(count_triads(placed.with_columns(net=pl.col("p_high") - pl.col("p_low"))), config.max_cyclic_share)
-    told = placed.join(triads.select("group", "triads", "cyclic_share", no_ranking="reason"), on="group", how="left", maintain_order="left")
+    netted = placed.filter(pl.col("group").is_not_null()).with_columns(net=pl.col("p_high") - pl.col("p_low"))
+    triads = refuse_rankings(count_triads(netted), config.max_cyclic_share)
+    told = placed.join(triads.select("group", "cyclic_share", no_ranking="reason"), on="group", how="left", maintain_order="left")
     if config.method == "bradley-terry":
         told = _ranked(told, votes, annotators)
     entropy = pl.sum_horizontal(pl.when(pl.col(p) > 0).then(-pl.col(p) * pl.col(p).log(2.0)).otherwise(0.0) for p in POSTERIORS.names()[1:])
-    counts = votes.group_by("pair_id").agg(votes_admitted=pl.len().cast(pl.Int64))
+    ordered = votes.sort("pair_id", "judgement_id")  # a float sum must not depend on the order of rows
+    counts = ordered.group_by("pair_id", maintain_order=True).agg(votes_admitted=pl.len().cast(pl.Int64), strength=_VALUE.mean())
     joined = told.join(counts, on="pair_id", how="left", maintain_order="left")
-    return joined.with_columns(posterior_entropy=entropy.clip(0.0, None)).select(DECIDED.names()).cast(DECIDED)  # type: ignore[arg-type, unused-ignore]
+    decided = joined.with_columns(posterior_entropy=entropy.clip(0.0, None)).select(DECIDED.names()).cast(DECIDED)  # type: ignore[arg-type, unused-ignore]
+    return Decided(decided, summarise_cycles(triads))
 
 
 def closest_votes(votes: pl.DataFrame) -> pl.DataFrame:
     """The three votes of each pair that are closest on the scale from -1 (low, by far) to 1 (high, by far); all of them where fewer."""
-    value = pl.col("vote") * pl.col("strength").cast(pl.Float64).fill_nan(None).fill_null(1.0)
-    items = votes.group_by("pair_id").agg(annotators="judgement_id", values=value)
+    items = votes.group_by("pair_id").agg(annotators="judgement_id", values=_VALUE)
     kept = closest_three(items.rename({"pair_id": "item"})).select("kept_annotators").explode("kept_annotators", empty_as_null=False)
     return votes.join(kept, left_on="judgement_id", right_on="kept_annotators", how="semi").select(VOTES.names())
 

@@ -6,9 +6,9 @@ from pipeline.stage import StageResult
 
 STAGE, REASON = "deduplicate", "near_duplicate"
 
-_SUMS = ("n_votes", "votes_low", "votes_high", "votes_tie", "strength_low", "strength_high", "unnamed_votes")
+_SUMS = ("n_votes", "votes_low", "votes_high", "votes_tie", "unnamed_votes")
 _UNIONS = ("low_models", "high_models", "annotators", "sources", "source_splits", "records", "model_scores")
-_SIDED = (("votes_low", "votes_high"), ("strength_low", "strength_high"), ("low_models", "high_models"))
+_SIDED = (("votes_low", "votes_high"), ("low_models", "high_models"))
 COLUMNS = ["pair_id", "low_id", "high_id", "best_kind", *_SUMS, *_UNIONS]  # what is needed of a tally: no texts
 _LEFT = ("stage", "reason", "score", "threshold", "detail", "witness_pair_id")
 

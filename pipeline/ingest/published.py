@@ -66,6 +66,12 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
                     return
 
 
+def read_posteriors(version_folder: str, pair_ids: pl.Series) -> pl.DataFrame:
+    """What a version's vote model said of some of its published pairs: pair_id, chosen_id, n_votes, p_chosen, p_tie."""
+    columns = ["pair_id", "chosen_id", "n_votes", "p_chosen", "p_tie"]
+    return pl.DataFrame(_published_pairs(version_folder, columns, pa.chunked_array([pair_ids.to_arrow().cast(pa.string())])))
+
+
 def moved_votes(votes: pl.DataFrame) -> pl.DataFrame:
     """Which votes come in another pair than the one they were given on, so that the same votes from elsewhere are known as copies.
 

@@ -6,7 +6,7 @@ import polars as pl
 
 Double = npt.NDArray[np.float64]
 
-_ROWS = 1024
+_PAIRS = 1024  # compared with their siblings at once
 _STEP = 2.0**-12
 
 
@@ -30,25 +30,31 @@ def siblings(
         (balance, mass): the sum of weighted votes for first less those for second, and the sum of absolute weights, so that
         |balance| <= mass; both 0 for a pair alone. Exact on differences rounded to 2^-12, so in any order of rows.
     """
+    counts = np.rint(weight * 256) / 256
     votes = np.rint((2 * target - 1) * weight * 256) / 256
     balance, mass = np.zeros(len(votes)), np.zeros(len(votes))
-    groups = pl.DataFrame({"cluster": cluster}).with_row_index("row").group_by("cluster", maintain_order=True).agg("row")
-    counts = np.rint(weight * 256) / 256
-    for rows in groups.filter(pl.col("row").list.len() > 1).get_column("row"):
-        own = rows.to_numpy()
-        apart = _directions(first[own], second[own])
-        for start in range(0, len(own), _ROWS):
-            cosines = apart[start : start + _ROWS] @ apart.T
-            at = np.arange(len(cosines))
-            cosines[at, at + start] = 0.0
-            balance[own[start : start + _ROWS]] = cosines @ votes[own]
-            mass[own[start : start + _ROWS]] = np.abs(cosines) @ counts[own]
+    _, place, sizes = np.unique(cluster.to_numpy(), return_inverse=True, return_counts=True)
+    rows = np.argsort(place, kind="stable")  # cluster by cluster
+    starts = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes[sizes > 1]):
+        alike = starts[sizes == size]
+        step = max(1, _PAIRS // int(size))
+        for at in range(0, len(alike), step):
+            own = rows[alike[at : at + step, np.newaxis] + np.arange(size)]  # (clusters, size)
+            apart = _directions(first[own], second[own])
+            for low in range(0, int(size), _PAIRS):
+                part = slice(low, low + _PAIRS)
+                cosines = apart[:, part] @ apart.transpose(0, 2, 1)
+                within = np.arange(cosines.shape[1])
+                cosines[:, within, within + low] = 0.0
+                balance[own[:, part]] = (cosines @ votes[own][..., np.newaxis])[..., 0]
+                mass[own[:, part]] = (np.abs(cosines) @ counts[own][..., np.newaxis])[..., 0]
     return balance, mass
 
 
 def _directions(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> Double:
-    """Unit rows along first - second, rounded; zero where the two are equal."""
+    """Unit vectors along first - second, rounded; zero where the two are equal."""
     apart = first.astype(np.float64) - second.astype(np.float64)
-    length = np.sqrt(np.square(apart).sum(axis=1, keepdims=True))
+    length = np.sqrt(np.square(apart).sum(axis=-1, keepdims=True))
     directions: Double = np.rint(np.divide(apart, length, out=np.zeros_like(apart), where=length > 0) / _STEP) * _STEP
     return directions

@@ -1,5 +1,6 @@
 """Pairs of a table as the rows that peers are fitted on, and what their review says of each pair."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,13 +17,41 @@ from pipeline.texts import text_of
 FOLDS: Final = 5
 SAMPLE_PAIRS: Final = 50_000  # more teach a linear model of a thousand features next to nothing
 LEAST_PAIRS: Final = 100  # fewer teach it nothing that would hold
+LEAST_OF_SOURCE: Final = 300  # fewer do not tell how often their labels are wrong
 COLUMNS: Final = ("noise_score", "peer_probability", "peer_disagreement", "neighbour_agreement", "peer_verdict")
+_KINDS: Final = dict.fromkeys(COLUMNS[:-1], pl.Float64()) | {COLUMNS[-1]: pl.String()}
+_SOURCE: Final = pl.col("sources").list.join("\n")
 _ROWS: Final = 16_384  # pairs whose features are held at once, some 80 MB
 _LINES, _MARKS = r"\n", r"(?m)^\s*(?:[-*#]|\d+[.)])|\*\*"  # of lists, headings and bold text
 
 Vectors = npt.NDArray[np.float16]
-Models = tuple[Peers, Reviewer]
 Rows = tuple[npt.NDArray[np.int64], ...]
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a data set's labels are reviewed by.
+
+    Attributes:
+        peers: fitted on all sources.
+        reviewers: how often labels are wrong and what evidence then says, by source; "": for the sources, and pairs of several
+            sources, that are too few to have one of their own. Sources differ: what is learnt from five votes a pair is no
+            measure of another's single ones.
+    """
+
+    peers: Peers
+    reviewers: dict[str, Reviewer]
+
+    def to_tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The peers, and the reviewers with their `source`."""
+        told = [one.to_table().with_columns(source=pl.lit(source)) for source, one in sorted(self.reviewers.items())]
+        return self.peers.to_table(), pl.concat(told)
+
+    @classmethod
+    def from_tables(cls, peers: pl.DataFrame, reviewers: pl.DataFrame) -> "Review":
+        """What `to_tables` gave."""
+        parts = reviewers.partition_by("source", as_dict=True)
+        return cls(Peers.from_table(peers), {str(source): Reviewer.from_table(part.drop("source")) for (source,), part in parts.items()})
 
 
 def is_sampled(pairs: int) -> pl.Expr:
@@ -90,7 +119,7 @@ def sample(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, share_of: int) -> 
         share_of: how many pairs of the data set may be sampled.
 
     Returns:
-        pair_id, prompt_cluster_id, weight, balance, mass and `features` (a float32 array).
+        pair_id, prompt_cluster_id, weight, balance, mass, source (of several: their names, joined) and `features` (a float32 array).
     """
     balance, mass = siblings_of(pairs, vectors, rows)
     drawn = ~pl.col("tie") & pl.col("left_stage").is_null() & is_sampled(share_of)
@@ -99,12 +128,12 @@ def sample(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, share_of: int) -> 
     ).filter(drawn)
     taken = told.get_column("row").to_numpy()
     table = features_of(told, vectors, tuple(places[taken] for places in rows))
-    kept = told.select("pair_id", "prompt_cluster_id", "weight", "balance", "mass")
+    kept = told.select("pair_id", "prompt_cluster_id", "weight", "balance", "mass", source=_SOURCE)
     return kept.with_columns(features=pl.Series(table, dtype=pl.Array(pl.Float32, table.shape[1])))
 
 
-def fit(sample: pl.DataFrame, dimensions: int) -> Models | None:
-    """Fit peers and reviewer; None where there are too few pairs.
+def fit(sample: pl.DataFrame, dimensions: int) -> Review | None:
+    """Fit peers and reviewers; None where there are too few pairs.
 
     Args:
         sample: rows of `sample` of all partitions, in any order.
@@ -115,32 +144,51 @@ def fit(sample: pl.DataFrame, dimensions: int) -> Models | None:
     sample = sample.sort("pair_id")
     table: Single = sample.get_column("features").to_numpy()
     fold = fold_of(sample.get_column("prompt_cluster_id"), FOLDS)
-    target, weight = np.ones(sample.height), sample.get_column("weight").to_numpy()
     blocks = block_sizes(dimensions, table.shape[1] - sum(block_sizes(dimensions, 0)))
-    peers = fit_peers(table, target, weight, fold, folds=FOLDS, blocks=blocks)
+    peers = fit_peers(table, np.ones(sample.height), _weight(sample), fold, folds=FOLDS, blocks=blocks)
+    told = sample.drop("features").with_row_index("row")
+    said = log_odds(peers, table, fold)
+    groups = told.partition_by("source", as_dict=True)
+    parts = {"": told} | {str(source): part for (source,), part in groups.items() if part.height >= LEAST_OF_SOURCE}
+    return Review(peers, {source: _reviewer(part, said, fold) for source, part in parts.items()})
+
+
+def _reviewer(sample: pl.DataFrame, said: npt.NDArray[np.float64], fold: npt.NDArray[np.int64]) -> Reviewer:
+    rows = sample.get_column("row").to_numpy()
     balance, mass = (sample.get_column(name).to_numpy() for name in ("balance", "mass"))
-    return peers, fit_reviewer(log_odds(peers, table, fold), balance, mass, target, weight, fold, folds=FOLDS)
+    return fit_reviewer(said[:, rows], balance, mass, np.ones(len(rows)), _weight(sample), fold[rows], folds=FOLDS)
 
 
-def add_noise(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, models: Models | None) -> pl.DataFrame:
+def _weight(sample: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """What each label counts, 1 on average: how sure votes are in general is not the reviewers' to judge."""
+    weight: npt.NDArray[np.float64] = sample.get_column("weight").to_numpy()
+    mean = float(weight.mean())
+    return weight / mean if mean > 0 else np.ones(len(weight))
+
+
+def add_noise(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, found: Review | None) -> pl.DataFrame:
     """Add COLUMNS: what the peers that never saw a pair's prompt cluster say of its label.
 
     Args:
         pairs: rows of whole prompts with prompt_cluster_id, votes decided.
         vectors: as for `features_of`.
         rows: likewise.
-        models: what `fit` gave for the data set; None: too few pairs, and all columns are null.
+        found: what `fit` gave for the data set; None: too few pairs, and all columns are null.
     """
-    if models is None:
-        kinds = dict.fromkeys(COLUMNS[:-1], pl.Float64) | {COLUMNS[-1]: pl.String}
-        return pairs.with_columns(pl.lit(None, kind).alias(name) for name, kind in kinds.items())
-    peers, reviewer = models
+    if found is None:
+        return pairs.with_columns(pl.lit(None, kind).alias(name) for name, kind in _KINDS.items())
     fold = fold_of(pairs.get_column("prompt_cluster_id"), FOLDS)
-    said = np.empty((peers.coefficients.shape[0], pairs.height))
+    said = np.empty((found.peers.coefficients.shape[0], pairs.height))
     for start in range(0, pairs.height, _ROWS):
         part = slice(start, start + _ROWS)
         table = features_of(pairs[part], vectors, tuple(places[part] for places in rows))
-        said[:, part] = log_odds(peers, table, fold[part])
+        said[:, part] = log_odds(found.peers, table, fold[part])
     balance, mass = siblings_of(pairs, vectors, rows)
-    told = noise_columns(reviewer, said, balance, mass, fold, np.ones(pairs.height))
-    return pl.concat([pairs, told.rename({"verdict": "peer_verdict"})], how="horizontal")
+    sources = pairs.select(_row=pl.int_range(pl.len()), source=_SOURCE)
+    known = sources.with_columns(source=pl.when(pl.col("source").is_in(list(found.reviewers))).then("source").otherwise(pl.lit("")))
+    parts = [known.select("_row").clear().with_columns(pl.lit(None, kind).alias(name) for name, kind in _KINDS.items())]
+    for (source,), own in known.partition_by("source", as_dict=True).items():
+        at = own.get_column("_row").to_numpy()
+        told = noise_columns(found.reviewers[str(source)], said[:, at], balance[at], mass[at], fold[at], np.ones(len(at)))
+        parts.append(pl.concat([own.select("_row"), told.rename({"verdict": "peer_verdict"}).select(COLUMNS)], how="horizontal"))
+    return pl.concat([pairs, pl.concat(parts).sort("_row").drop("_row")], how="horizontal")

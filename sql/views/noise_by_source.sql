@@ -1,7 +1,7 @@
--- One row = one estimate of how often a source's labels are wrong. How noisy is source X, and which epsilon does rDPO get?
--- Reads: statistics (STATISTIC). Writes: source, statistic (epsilon is the one to use; label_noise_... are what it rests on), value
--- (0 to 1; null: cannot be told), low, high (95 %), n, note.
-select subject as source, statistic, value, low, high, n, note
+-- One row = one source, or all. How noisy is source X, and which epsilon does rDPO get?
+-- Reads: statistics (STATISTIC). Writes: source, epsilon (share of wrong labels, 0 to 0.5; null: it cannot be told) with its 95 %
+-- interval, n (pairs it rests on), note (what it rests on). `noise_estimates` has every estimate.
+select subject as source, value as epsilon, low as epsilon_low, high as epsilon_high, n, note
 from statistics
-where subject_kind = 'source' and (statistic = 'epsilon' or statistic like 'label_noise%')
-order by source, statistic <> 'epsilon', statistic
+where statistic = 'epsilon' and subject_kind in ('source', 'dataset')
+order by subject_kind, subject

@@ -5,9 +5,9 @@ that curates is told which pairs, or how many. The real labels have errors of th
 
 detection: AUC of `noise_score` against "was flipped", beside cleanlab's label-quality scores from the probabilities of scikit-learn's
 logistic regression (C=1) on the same features and the same folds: as they are, standardised, with C chosen by the log loss of an inner
-fold; and as they are with folds that cut clusters, so that it learns from the labels of the same prompt, as `noise_score` does through
-siblings. The peer is the best of these four with each of cleanlab's three scores, chosen per set and rate with knowledge of the flips:
-no user would know which to take.
+fold. The peer is the best of these three with each of cleanlab's three scores, chosen per set and rate with knowledge of the flips: no
+user would know which to take. `pair_folds_` is a second, stronger peer, whose folds cut clusters: it learns from labels of the same
+prompt and answers, as `noise_score` does through siblings.
 
 lift: a preference model is trained on the clean, the noisy and the curated training pairs and tested on clean pairs of other clusters
 (pairs that share neither prompt nor answer; three-fold). `recovered` = (curated - noisy) / (clean - noisy) in accuracy. Two preference
@@ -44,6 +44,7 @@ RESAMPLES = 1000
 ONE_VOTE = 2 / 3  # p_chosen of a pair with one vote under Laplace's rule: as sure of one label as of another
 LEAST_COST = 0.03  # sets on which noise costs less have nothing to win back
 POLICIES = ("weight", "soft", "drop")
+RANDOM = {"weight": "random_weight", "soft": "noisy", "drop": "random_drop"}  # the arm that each is compared with
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -61,11 +62,12 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=["detection", "lift"], default=["detection", "lift"])
     parser.add_argument("--rates", nargs="+", type=float, default=[0.1, 0.2, 0.4])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="seeds that no choice was made on")
     asked = parser.parse_args()
     prepared = asked.prepared or prepare(asked.data, asked.work)
     for part in asked.parts:
         work = detection if part == "detection" else lift
-        work([load_set(prepared, name) for name in asked.sets], asked.rates, asked.seeds)
+        work([load_set(prepared, name) for name in asked.sets], asked.rates, range(asked.first_seed, asked.first_seed + asked.seeds))
 
 
 def line(**values: object) -> None:
@@ -93,32 +95,45 @@ def interval(values: Doubles) -> list[float]:
 # ---------------------------------------------------------------------------------------------------------------- detection
 
 
-def detection(sets: list[Comparisons], rates: list[float], seeds: int) -> None:
+def detection(sets: list[Comparisons], rates: list[float], seeds: range) -> None:
     """AUC of finding planted flips, ours and the best of cleanlab's."""
     for rate in rates:
-        pooled = []
+        pooled: dict[str, list[Doubles]] = {}
         for data in sets:
-            table, drawn = features(data.prompt, data.first, data.second, data.extra), resamples(data)
-            ours, peers, gap, mean_score = np.zeros(len(drawn)), dict[str, Doubles](), 0.0, 0.0
-            for seed in range(seeds):
-                flipped = np.random.default_rng([seed, 1]).random(len(table)) < rate
-                labels = data.first_wins ^ flipped
-                score = review(data, table, np.arange(len(table)), labels)
-                ours += auc(score, flipped, drawn) / seeds
-                gap += calibration_gap(score, flipped) / seeds
-                mean_score += float(score.mean()) / seeds
-                for name, quality in cleanlab_scores(table, labels, data.cluster):
-                    peers[name] = peers.get(name, 0.0) + auc(-quality, flipped, drawn) / seeds
-            best = max(peers, key=lambda name: float(peers[name][0]))
-            difference = ours - peers[best]
-            pooled.append(difference)
-            line(
-                benchmark="noise_detection", set=data.name, rate=rate, seeds=seeds, pairs=len(table), auc=float(ours[0]),
-                peer=best, peer_auc=float(peers[best][0]), difference=float(difference[0]), interval=interval(difference),
-                default_auc=float(peers["as_is self_confidence"][0]), mean_score=mean_score, ece=gap,
-            )  # fmt: skip
-        mean = np.mean(pooled, axis=0)
-        line(benchmark="noise_detection", set="pooled", rate=rate, difference=float(mean[0]), interval=interval(mean))
+            told, differences = detected(data, rate, seeds)
+            line(benchmark="noise_detection", set=data.name, rate=rate, seeds=list(seeds), pairs=len(data.first_wins), **told)
+            for kind, difference in differences.items():
+                pooled.setdefault(kind, []).append(difference)
+        for kind, values in pooled.items():
+            mean = np.mean(values, axis=0)
+            line(benchmark="noise_detection", set=f"{kind}pooled", rate=rate, difference=float(mean[0]), interval=interval(mean))
+
+
+def detected(data: Comparisons, rate: float, seeds: range) -> tuple[dict[str, object], dict[str, Doubles]]:
+    """What is said of one set, and for each kind of peer the resampled differences of AUC; `peers_` compares without siblings."""
+    table, drawn = features(data.prompt, data.first, data.second, data.extra), resamples(data)
+    ours, alone = np.zeros(len(drawn)), np.zeros(len(drawn))
+    theirs, gap, mean_score = dict[str, Doubles](), 0.0, 0.0
+    for seed in seeds:
+        flipped = np.random.default_rng([seed, 1]).random(len(table)) < rate
+        labels = data.first_wins ^ flipped
+        found = review(data, table, np.arange(len(table)), labels)
+        score = found.get_column("noise_score").to_numpy()
+        ours += auc(score, flipped, drawn) / len(seeds)
+        alone += auc(1 - found.get_column("peer_probability").to_numpy(), flipped, drawn) / len(seeds)
+        gap += calibration_gap(score, flipped) / len(seeds)
+        mean_score += float(score.mean()) / len(seeds)
+        for name, quality in cleanlab_scores(table, labels, data.cluster):
+            theirs[name] = theirs.get(name, 0.0) + auc(-quality, flipped, drawn) / len(seeds)
+    told: dict[str, object] = {"auc": float(ours[0]), "peers_auc": float(alone[0]), "mean_score": mean_score, "ece": gap}
+    differences = {}
+    for kind, is_pairs, mine in (("", False, ours), ("peers_", False, alone), ("pair_folds_", True, ours)):
+        names = [name for name in theirs if name.startswith("folds_of_pairs") == is_pairs]
+        best = max(names, key=lambda name: float(theirs[name][0]))
+        differences[kind] = mine - theirs[best]
+        told |= {f"{kind}peer": best, f"{kind}peer_auc": float(theirs[best][0])}
+        told |= {f"{kind}difference": float(differences[kind][0]), f"{kind}interval": interval(differences[kind])}
+    return told, differences
 
 
 def auc(score: Doubles, positive: Flags, drawn: Doubles) -> Doubles:
@@ -179,8 +194,8 @@ def best_c(columns: Singles, labels: Flags, fold: Rows) -> float:
     return min((1e-5, 1e-4, 1e-3, 1e-2, 1e-1), key=loss)
 
 
-def review(data: Comparisons, table: Singles, rows: Rows, labels: Flags) -> Doubles:
-    """The product's `noise_score` of some pairs with their labels, all that it learns from."""
+def review(data: Comparisons, table: Singles, rows: Rows, labels: Flags) -> pl.DataFrame:
+    """The product's review of some pairs with their labels, all that it learns from."""
     cluster, target, weight = data.cluster.gather(rows), labels.astype(np.float64), np.ones(len(rows))
     fold = fold_of(cluster, FOLDS)
     blocks = block_sizes(data.prompt.shape[1], data.extra.shape[1])
@@ -188,20 +203,21 @@ def review(data: Comparisons, table: Singles, rows: Rows, labels: Flags) -> Doub
     said = log_odds(peers, table[rows], fold)
     balance, mass = siblings(cluster, data.first[rows], data.second[rows], target, weight)
     reviewer = fit_reviewer(said, balance, mass, target, weight, fold, folds=FOLDS)
-    found = noise_columns(reviewer, said, balance, mass, fold, 2 * target - 1)
-    return found.get_column("noise_score").to_numpy()
+    return noise_columns(reviewer, said, balance, mass, fold, 2 * target - 1)
 
 
 # --------------------------------------------------------------------------------------------------------------------- lift
 
 
-def lift(sets: list[Comparisons], rates: list[float], seeds: int) -> None:
+def lift(sets: list[Comparisons], rates: list[float], seeds: range) -> None:
     """Accuracy on clean held-out pairs after training on clean, noisy and curated ones."""
+    told = {data.name: (right_answers(data, rates, seeds), resamples(data)) for data in sets}
     for rate in rates:
-        told = {data.name: (right_answers(data, rate, seeds), resamples(data)) for data in sets}
         for model in MODELS:
             accuracy = {
-                name: {arm: drawn @ right / drawn.sum(axis=1) for (of, arm), right in answers.items() if of == model}
+                name: {
+                    arm: drawn @ right / drawn.sum(axis=1) for (of, arm, at), right in answers.items() if of == model and at in (0, rate)
+                }
                 for name, (answers, drawn) in told.items()
             }
             for name, arms in accuracy.items():
@@ -212,42 +228,44 @@ def lift(sets: list[Comparisons], rates: list[float], seeds: int) -> None:
                 report(model, f"pooled, cost at least {LEAST_COST}", rate, seeds, costly)
 
 
-def report(model: str, name: str, rate: float, seeds: int, sets: list[dict[str, Doubles]]) -> None:
+def report(model: str, name: str, rate: float, seeds: range, sets: list[dict[str, Doubles]]) -> None:
     """One line: mean accuracies over some sets, and of each policy what it wins back and how it compares with chance."""
     mean = {arm: np.mean([arms[arm] for arms in sets], axis=0) for arm in sets[0]}
     cost = mean["clean"] - mean["noisy"]
     told: dict[str, object] = {}
     for policy in POLICIES:
-        won, over = (mean[policy] - mean["noisy"]) / np.where(np.abs(cost) > 1e-9, cost, np.nan), mean[policy] - mean[f"random_{policy}"]
+        won, over = (mean[policy] - mean["noisy"]) / np.where(np.abs(cost) > 1e-9, cost, np.nan), mean[policy] - mean[RANDOM[policy]]
         told |= {f"{policy}_recovered": float(won[0]), f"{policy}_recovered_interval": interval(won)}
         told |= {f"{policy}_over_random": float(over[0]), f"{policy}_over_random_interval": interval(over)}
     arms = {arm: float(values[0]) for arm, values in mean.items()}
-    line(benchmark="noise_lift", model=model, set=name, sets=len(sets), rate=rate, seeds=seeds, cost=float(cost[0]), **arms, **told)
+    line(benchmark="noise_lift", model=model, set=name, sets=len(sets), rate=rate, seeds=list(seeds), cost=float(cost[0]), **arms, **told)
 
 
-def right_answers(data: Comparisons, rate: float, seeds: int) -> dict[tuple[str, str], Doubles]:
-    """For each model and arm: how often each pair was judged rightly when it was held out, (N,) shares over seeds."""
+def right_answers(data: Comparisons, rates: list[float], seeds: range) -> dict[tuple[str, str, float], Doubles]:
+    """For each model, arm and rate (0: clean labels): how often each pair was judged rightly when held out, (N,) shares over seeds."""
     table = features(data.prompt, data.first, data.second, data.extra)
-    found: dict[tuple[str, str], Doubles] = {}
-    for seed in range(seeds):
+    found: dict[tuple[str, str, float], Doubles] = {}
+    for seed in seeds:
         draw = np.random.default_rng([seed, 2])
-        flipped = draw.random(len(table)) < rate
+        chance = draw.random(len(table))
         test_fold = parted(data.cluster, draw)
         for k in range(TEST_FOLDS):
             train, test = np.flatnonzero(test_fold != k), np.flatnonzero(test_fold == k)
-            clean = data.first_wins[train]
-            arms = {"clean": (clean.astype(float), np.ones(len(train))), "clean_curated": curated(data, table, train, clean)["weight"]}
-            noisy = clean ^ flipped[train]
-            arms["noisy"] = (noisy.astype(float), np.ones(len(train)))
-            for policy, (target, weight) in curated(data, table, train, noisy).items():
-                arms[policy] = target, weight
-                kept = draw.permutation(len(train)) < round(weight.sum())
-                arms[f"random_{policy}"] = noisy.astype(float), kept.astype(float)
-            for arm, (target, weight) in arms.items():
+            clean, every = data.first_wins[train], np.ones(len(train))
+            arms = {("clean", 0.0): (clean.astype(float), every), ("clean_curated", 0.0): curated(data, table, train, clean)["weight"]}
+            for rate in rates:
+                noisy = clean ^ (chance[train] < rate)
+                arms["noisy", rate] = noisy.astype(float), every
+                for policy, (target, weight) in curated(data, table, train, noisy).items():
+                    arms[policy, rate] = target, weight
+                    if policy != "soft":  # which drops nothing: chance leaves the noisy pairs as they are
+                        kept = draw.permutation(len(train)) < round(weight.sum())
+                        arms[f"random_{policy}", rate] = noisy.astype(float), kept.astype(float)
+            for (arm, rate), (target, weight) in arms.items():
                 for model, train_model in MODELS.items():
                     score = train_model(data, table, train, target, weight / weight.mean())
                     right = np.where(score[test] == 0, 0.5, (score[test] > 0) == data.first_wins[test])
-                    found.setdefault((model, arm), np.zeros(len(table)))[test] += right / seeds
+                    found.setdefault((model, arm, rate), np.zeros(len(table)))[test] += right / len(seeds)
     return found
 
 
@@ -264,9 +282,7 @@ def parted(cluster: pl.Series, draw: np.random.Generator) -> npt.NDArray[np.int6
 
 def curated(data: Comparisons, table: Singles, rows: Rows, labels: Flags) -> dict[str, tuple[Doubles, Doubles]]:
     """Targets (P(first is better)) and weights (0 to 1) of each policy, by the product's score and the product's formulas."""
-    pairs = pl.DataFrame({"noise_score": review(data, table, rows, labels)}).with_columns(
-        p_chosen=ONE_VOTE, tie=False, sources=pl.lit([data.name])
-    )
+    pairs = review(data, table, rows, labels).with_columns(p_chosen=ONE_VOTE, tie=False, sources=pl.lit([data.name]))
     told = weights.add_p_soft(pairs, weights.reduce_votes([weights.summarise_votes(pairs)])).with_columns(trust=weights.trust())
     p_soft, trust = (told.get_column(name).to_numpy() for name in ("p_soft", "trust"))
     given, kept = labels.astype(float), (told.get_column("noise_score") <= 0.5).to_numpy().astype(float)

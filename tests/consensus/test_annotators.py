@@ -133,7 +133,7 @@ def test_votes_that_nobody_checks_tell_no_accuracy() -> None:
     ann, _, eve = table(rows).rows(named=True)
 
     assert (eve["votes"], eve["shared_pairs"], eve["accuracy"], eve["accuracy_low"], eve["accuracy_high"]) == (50, 0, None, None, None)
-    assert eve["note"] == "nobody else voted on its pairs: how often it is right cannot be told"
+    assert eve["note"] == "nobody else's votes count on its pairs: how often it is right cannot be told"
     assert ann["accuracy_high"] - ann["accuracy_low"] > 0.6
     assert "the interval is mostly the prior's" in ann["note"]
 
@@ -148,7 +148,7 @@ def test_one_annotator_who_only_ties_and_one_whom_the_others_contradict_are_name
     assert found["accuracy"][-2] == pytest.approx(0.2, abs=0.08)
     assert (found["accuracy"][-1], found["note"][-1]) == (None, "all its votes are ties")
     assert table([("p1", "ann", "human", 1, None, None)])["note"].to_list() == [
-        "the only annotator; nobody else voted on its pairs: how often it is right cannot be told"
+        "the only annotator; nobody else's votes count on its pairs: how often it is right cannot be told"
     ]
 
 
@@ -159,7 +159,7 @@ def test_an_annotator_none_of_whose_votes_count_is_in_the_table() -> None:
     last = annotator_table(found, fit(found, DawidSkene(numbers), tolerance=1e-8, most_iterations=50)).row(-1, named=True)
 
     assert (last["annotator_id"], last["votes"], last["accuracy"], last["tie_share"]) == ("gpt", 0, None, None)
-    assert last["note"] == "no vote of it counts"
+    assert last["note"] == "no vote of it enters consensus"
 
 
 def test_sides_exchanged_change_nothing() -> None:

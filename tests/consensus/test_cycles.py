@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.consensus import cycles
-from pipeline.consensus.cycles import count_triads, refuse_rankings, with_shares
+from pipeline.consensus.cycles import count_triads, cycle_statistics, refuse_rankings, summarise_cycles, with_shares
 
 Net = dict[tuple[str, str], float | None]
 
@@ -117,6 +117,27 @@ def test_a_share_has_its_wilson_interval_and_is_null_where_no_triad_is_decided()
     shares = with_shares(pl.DataFrame({"triads": [10, 0], "cyclic": [0, 0]}))
     assert shares.row(0)[2:] == pytest.approx((0.0, 0.0, 0.27753), abs=1e-5)  # z^2 / (n + z^2)
     assert shares.row(1)[2:] == (None, None, None)
+
+
+def test_the_share_of_the_data_set_adds_up_over_partitions_and_its_interval_draws_prompts() -> None:
+    triads = pl.DataFrame({"group": [f"g{n:02d}" for n in range(60)], "triads": [4] * 40 + [0] * 20, "cyclic": [2, 0] * 20 + [0] * 20})
+    refused = refuse_rankings(triads)
+    whole = cycle_statistics([summarise_cycles(refused)])
+    parts = cycle_statistics([summarise_cycles(part) for part in (refused[37:], refused[:3], refused[3:37])])
+
+    assert parts.equals(whole)
+    assert whole.select("statistic", "value", "n").rows() == [("cyclic_share", 0.25, 40), ("no_ranking_share", 0.5, 40)]
+    # A prompt's triads go round together: 40 prompts tell less than 160 triads would.
+    low, high = whole.select("low", "high").row(0)
+    assert high - low > 1.1 * 2 * 1.96 * (0.25 * 0.75 / 160) ** 0.5
+    assert whole["note"][0] == "of 160 triads under 40 prompts"
+
+
+def test_without_triads_there_is_no_share() -> None:
+    found = cycle_statistics([summarise_cycles(refuse_rankings(pl.DataFrame({"group": ["g"], "triads": [0], "cyclic": [0]})))])
+
+    assert found["value"].null_count() == 2
+    assert found["n"].to_list() == [0, 0]
 
 
 def test_no_pairs_have_no_triads() -> None:

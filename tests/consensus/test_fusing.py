@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from pipeline.consensus.fusing import both_point_one_way, fused, ranking_consistency, self_agreement, summed_orders, summed_scores
+from pipeline.consensus.fusing import (
+    both_point_one_way,
+    criterion_accuracy,
+    fused,
+    majority_of_criteria,
+    ranking_consistency,
+    self_agreement,
+    summed_orders,
+    summed_scores,
+)
 
 FIRST = (0.9, 0.7, 0.5, 0.3, 0.1)
 
@@ -116,3 +125,41 @@ def test_scores_of_the_critiques_that_a_meta_judge_left_add_up(rejected: tuple[b
 
 def test_equal_sums_are_a_tie() -> None:
     assert summed_scores(pl.DataFrame({"item": [1], "a": [6], "b": [6], "rejected": [False]}))["verdict"].item() == "tie"
+
+
+def judged_by(*verdicts: str | None) -> pl.DataFrame:
+    """One item, judged by as many criteria."""
+    return pl.DataFrame(
+        {"item": ["i"] * len(verdicts), "criterion": [f"c{n}" for n in range(len(verdicts))], "verdict": verdicts},
+        schema_overrides={"verdict": pl.String},
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "least_margin", "wanted"),
+    [
+        ("aaabbu", 0, (3, 2, 1, "a")),
+        ("aabb", 0, (2, 2, 0, None)),
+        ("uuu", 0, (0, 0, 3, None)),
+        ("abb", 0, (1, 2, 0, "b")),
+        ("aaabb", 1, (3, 2, 0, None)),  # a lead of one is not more than one, for either side
+        ("aabbb", 1, (2, 3, 0, None)),
+        ("abbb", 1, (1, 3, 0, "b")),
+    ],
+)
+def test_the_side_that_more_criteria_favour_wins_and_a_draw_has_none(verdicts: str, least_margin: int, wanted: tuple[object, ...]) -> None:
+    assert majority_of_criteria(judged_by(*verdicts), least_margin).drop("item").row(0) == wanted
+    assert majority_of_criteria(judged_by(None, "a"))["unsure"].to_list() == [1]
+
+
+def test_a_criterion_is_judged_by_what_it_says_alone() -> None:
+    said = [(f"i{n:02d}", "clear", verdict) for n, verdict in enumerate("aaaaaabbuuuu")] + [("i00", "silent", None)]
+    verdicts = pl.DataFrame(said, schema=["item", "criterion", "verdict"], orient="row")
+    truth = pl.DataFrame({"item": [f"i{n:02d}" for n in range(12)], "truth": ["a"] * 12})
+    clear, silent = criterion_accuracy(verdicts, truth).to_dicts()
+
+    assert (clear["right"], clear["wrong"], clear["unsure"], clear["accuracy"]) == (6, 2, 4, 0.75)
+    assert (clear["low"], clear["high"]) == pytest.approx((0.4093, 0.9285), abs=1e-4)  # Wilson, 6 of 8
+    assert (silent["accuracy"], silent["low"], silent["high"], silent["unsure"]) == (None, None, None, 1)
+    tied = criterion_accuracy(verdicts, truth.with_columns(truth=pl.lit("tie")))
+    assert tied.is_empty()

@@ -10,12 +10,11 @@ from pipeline.consensus.labels import POSTERIORS, choose
 from pipeline.consensus.majority import majority
 
 LAPLACE = 1.0
-SIDED = ("{}", "{}_id", "{}_text", "{}_models", "votes_{}", "strength_{}")
+SIDED = ("{}", "{}_id", "{}_text", "{}_models", "votes_{}")
 
 
-def tally(*votes: tuple[int, int, int], strengths: list[tuple[float, float]] | None = None) -> pl.DataFrame:
-    """One pair for each (votes_low, votes_high, votes_tie); every vote has strength 1 unless said otherwise."""
-    strengths = strengths or [(float(low), float(high)) for low, high, _ in votes]
+def tally(*votes: tuple[int, int, int]) -> pl.DataFrame:
+    """One pair for each (votes_low, votes_high, votes_tie)."""
     n = len(votes)
     return pl.DataFrame(
         {
@@ -32,18 +31,16 @@ def tally(*votes: tuple[int, int, int], strengths: list[tuple[float, float]] | N
             "votes_low": [v[0] for v in votes],
             "votes_high": [v[1] for v in votes],
             "votes_tie": [v[2] for v in votes],
-            "strength_low": [s[0] for s in strengths],
-            "strength_high": [s[1] for s in strengths],
         }
     )
 
 
 def decided(rows: pl.DataFrame, prior: float) -> pl.DataFrame:
-    """The pairs of `tally` with the sides that the majority of their votes chooses."""
+    """The pairs of `tally` with the sides that the majority of their votes chooses, each vote of strength 1."""
     counts = rows.select("pair_id", "votes_low", "votes_tie", "votes_high").rows()
     cast = [(pair, vote) for pair, *numbers in counts for vote, n in zip((-1, 0, 1), numbers, strict=True) for _ in range(n)]
     votes = pl.DataFrame(cast, schema={"pair_id": pl.String, "vote": pl.Int8}, orient="row")
-    return choose(rows, majority(votes, prior))
+    return choose(rows, majority(votes, prior).join(votes.group_by("pair_id").agg(strength=pl.col("vote").mean()), on="pair_id"))
 
 
 def swapped(rows: pl.DataFrame) -> pl.DataFrame:
@@ -82,10 +79,11 @@ def test_everything_about_a_side_moves_with_it_and_the_tally_columns_go() -> Non
     assert not [name for name in result.columns if "low" in name or "high" in name or "strength" in name]
 
 
-def test_margin_is_the_mean_strength_for_chosen_less_that_against_and_never_negative() -> None:
-    result = decided(tally((2, 1, 1), (2, 1, 0), (1, 0, 0), strengths=[(1.5, 0.5), (0.2, 1.0), (1.0, 0.0)]), LAPLACE)
+def test_margin_is_the_mean_strength_towards_chosen_and_never_negative() -> None:
+    said = pl.DataFrame({"pair_id": ["p0", "p1", "p2"], "p_low": [0.7, 0.7, 0.1], "p_tie": 0.1, "p_high": [0.2, 0.2, 0.8]})
+    result = choose(tally((2, 1, 1), (2, 1, 0), (0, 1, 0), (1, 0, 0)), said.with_columns(strength=pl.Series([-0.25, 0.3, 1.0])))
 
-    assert result["margin"].to_list() == [0.25, 0.0, 1.0]
+    assert result["margin"].to_list() == [0.25, 0.0, 1.0, 0.0]
     assert result.schema["margin"] == pl.Float32()
 
 
@@ -108,14 +106,14 @@ def test_swapping_the_sides_changes_nothing_and_probabilities_stay_in_range(vote
 
 
 def test_a_pair_without_a_vote_that_counts_is_a_tie() -> None:
-    row = choose(tally((2, 0, 0)), pl.DataFrame(schema=POSTERIORS)).row(0, named=True)
+    row = choose(tally((2, 0, 0)), pl.DataFrame(schema={**POSTERIORS, "strength": pl.Float64})).row(0, named=True)
 
     assert (row["p_chosen"], row["p_tie"], row["tie"], row["votes_chosen"]) == (0.5, pytest.approx(1 / 3), True, 2)
 
 
 def test_sums_of_equal_terms_in_another_order_are_equal_sides() -> None:
     posteriors = pl.DataFrame([("p0", 0.1 + 0.2, 0.4, 0.3)], schema=POSTERIORS, orient="row")
-    row = choose(tally((1, 1, 1)), posteriors).row(0, named=True)
+    row = choose(tally((1, 1, 1)), posteriors.with_columns(strength=0.0)).row(0, named=True)
 
     assert 0.1 + 0.2 != 0.3
     assert (row["chosen_id"], row["p_chosen"], row["tie"]) == ("1a", 0.5, True)

@@ -64,7 +64,6 @@ def test_votes_models_annotators_sources_and_records_add_up() -> None:
     pair = of(rows, stands)
     x, y = ("low", "high") if pair["low"][0]["content"] == "x" else ("high", "low")
     assert (pair[f"votes_{x}"], pair[f"votes_{y}"], pair["votes_tie"], pair["n_votes"]) == (3, 1, 1, 5)
-    assert (pair[f"strength_{x}"], pair[f"strength_{y}"]) == (2.5, 0.25)
     assert (pair[f"{x}_models"], pair[f"{y}_models"]) == (["m", "n"], [])
     assert (pair["annotators"], pair["unnamed_votes"], pair["n_annotators"]) == (["src/v", "src/w", "two/w"], 2, 5)
     assert (pair["sources"], pair["source_splits"]) == (["src", "two"], ["test"])

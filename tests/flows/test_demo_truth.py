@@ -1,5 +1,6 @@
 """The sample data, curated with the real model, against what is known to be true about each of its rows."""
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -7,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import mannwhitneyu, spearmanr
 
 from flows.curate import Outcome
 from pipeline import stories
 from pipeline.config import EmbedConfig
 from pipeline.embed import load_encoder
+from pipeline.identity import content_hash
 from pipeline.schemas import SIGNALS
 
 DATA = Path(__file__).parents[2] / "data"
@@ -96,6 +100,22 @@ class Curated:
         a_id = self.judgements[place][0]["response_a_id"]
         return f"{'chosen' if (self.pair_of(place)['chosen_id'] == a_id) == (side == 'a') else 'rejected'}_{flag}"
 
+    def labels(self) -> dict[str, bool]:
+        """Whether each pair's label names the better answer; of the pairs that have a label and a better answer."""
+        right = {}
+        for place, row in self.truth.items():
+            if row["verdicts"] and row["better"] in ("a", "b") and not (pair := self.pair_of(place))["tie"]:
+                right[pair["pair_id"]] = self.column(place, row["better"], "x") == "chosen_x"
+        return right
+
+    def open_fate(self, place: Place) -> bool:
+        """Whether the truth calls a row a tie because as many vote for either side, or most for a tie: who votes decides that."""
+        expected = self.truth[place]["expected"]
+        if expected is None or expected["reason"] != "tie":
+            return False
+        pair = self.pair_of(place)
+        return bool(pair["votes_tie"] < pair["n_votes"])
+
     def expected_flags(self) -> dict[str, set[str]]:
         """The columns that planted defects must raise, by pair."""
         flags: dict[str, set[str]] = defaultdict(set)
@@ -141,9 +161,22 @@ def test_every_row_that_is_in_no_copy_group_has_the_expected_fate(curated: Curat
             continue
         fate, reason, records = (row["expected"][name] for name in ("fate", "reason", "records"))
         found = [r for r in curated.ledger[place] if r["fate"] == fate and reason in (None, r["reason"])]
-        if len(found) != records:
+        if len(found) != records and not curated.open_fate(place):
             wrong.append((place, row["planted"], row["expected"], [(r["fate"], r["reason"]) for r in curated.ledger[place]]))
     assert wrong == []
+
+
+def test_where_votes_are_even_who_cast_them_decides_and_is_more_often_right(curated: Curated) -> None:
+    open_rows = {place for place in curated.truth if curated.open_fate(place)}
+    even = {pair["pair_id"]: pair for pair in map(curated.pair_of, open_rows)}
+    labels = {pair_id: right for pair_id, right in curated.labels().items() if pair_id in even}
+    claimed = float(np.mean([even[pair_id]["p_chosen"] for pair_id in labels]))
+    fates = {(row["fate"], row["reason"]) for place in open_rows - curated.in_families for row in curated.ledger[place]}
+
+    assert fates <= {("published", "published"), ("dropped", "tie"), ("merged", "copy")}
+    assert len(labels) > 50
+    assert 0.6 < float(np.mean(list(labels.values()))) < 0.9
+    assert abs(float(np.mean(list(labels.values()))) - claimed) < 0.12
 
 
 def test_of_each_group_of_copies_one_row_counts_and_the_others_are_merged(curated: Curated) -> None:
@@ -155,7 +188,7 @@ def test_of_each_group_of_copies_one_row_counts_and_the_others_are_merged(curate
 
         assert len(kept) == curated.truth[original]["records"], group
         assert {row["record_id"] for row in kept} == {row["record_id"] for row in rows}, group
-        if expected is not None:
+        if expected is not None and not curated.open_fate(original):
             assert {row["fate"] for row in kept} == {expected["fate"]}, group
             assert {row["reason"] for row in kept} <= {expected["reason"] or "published"}, group
 
@@ -390,3 +423,76 @@ def test_explain_names_the_witness_of_a_near_duplicate(curated: Curated) -> None
     assert "merged at deduplicate: near_duplicate" in text
     assert f"witness  {witness}" in text
     assert f"pair {witness} (" in text
+
+
+def annotator_id(file: str, name: str | None) -> str:
+    """The published id of an annotator: a hash of the source and the name, under a key that is the data set's name if nothing is set."""
+    source = file.removeprefix("raw/").partition(".")[0]
+    key = hashlib.blake2b(b"demo", digest_size=32).digest()
+    return f"unnamed {source}" if name is None else content_hash(pl.Series([f"{source}/{name}"]), "annotator", key).item()
+
+
+def test_annotators_are_as_reliable_as_planted(curated: Curated, record_property: Callable[[str, object], None]) -> None:
+    people = {
+        annotator_id(one["file"], one["annotator"]): one["reliability"]
+        for one in json.loads((DATA / "annotators.json").read_text(encoding="utf-8"))
+    }
+    told = {row["annotator_id"]: row for row in curated.table("annotators")}
+    right: dict[str, list[bool]] = defaultdict(list)
+    for place, rows in curated.judgements.items():
+        for row in rows:
+            if not row["is_copy"] and row["annotator_id"] in people and {row["outcome"], curated.truth[place]["better"]} <= {"a", "b"}:
+                right[row["annotator_id"]].append(row["outcome"] == curated.truth[place]["better"])
+    assert set(people) <= set(told)
+    shares = [float(np.mean(hits)) for hits in right.values()]
+    by_model = [told[i]["accuracy"] for i in right]
+    held = {i for i, hits in right.items() if told[i]["accuracy_low"] <= np.mean(hits) <= told[i]["accuracy_high"]}
+    record_property("accuracy_error", float(np.abs(np.subtract(by_model, shares)).mean()))
+
+    assert len(right) >= len(people) - 1
+    assert len(held) >= len(right) - 1, {i: (np.mean(right[i]), told[i]) for i in set(right) - held}
+    assert spearmanr(by_model, shares).statistic > 0.8
+    assert spearmanr(by_model, [people[i] for i in right]).statistic > 0.65  # with some 60 votes each, luck moves the shares too
+
+
+def test_wrong_labels_have_the_higher_noise_scores(curated: Curated, record_property: Callable[[str, object], None]) -> None:
+    right = curated.labels()
+    scores = {pair_id: curated.pairs[pair_id]["noise_score"] for pair_id in right}
+    good = [scores[pair_id] for pair_id, is_right in right.items() if is_right]
+
+    def area(wrong: list[float]) -> float:
+        """The probability that a wrong label has a higher score than a right one."""
+        return float(mannwhitneyu(wrong, good).statistic) / len(wrong) / len(good)
+
+    honest = area([scores[pair_id] for pair_id, is_right in right.items() if not is_right])
+    flips = [curated.counting(place) for place, row in curated.truth.items() if row["planted"] == "flip"]
+    planted = area([scores[pair_id] for pair_id in flips if not right.get(pair_id, True)])
+    record_property("noise_score_auc", {"wrong labels": honest, "planted flips": planted})
+
+    assert honest > 0.8
+    assert planted > 0.9
+
+
+def test_soft_labels_are_nearer_the_truth_than_votes_alone(curated: Curated) -> None:
+    right = curated.labels()
+    brier = {
+        name: float(np.mean([(curated.pairs[pair_id][name] - is_right) ** 2 for pair_id, is_right in right.items()]))
+        for name in ("p_chosen", "p_soft")
+    }
+
+    assert brier["p_soft"] < 0.9 * brier["p_chosen"], brier
+
+
+def test_the_noise_of_a_source_is_nearly_found_and_not_belittled(curated: Curated) -> None:
+    right = curated.labels()
+    wrong: dict[str, list[bool]] = defaultdict(list)
+    for pair_id, is_right in right.items():
+        if curated.pairs[pair_id].get("reason") != "near_duplicate":
+            for source in curated.pairs[pair_id]["sources"]:
+                wrong[source].append(not is_right)
+    told = {row["subject"]: row for row in curated.table("statistics") if (row["statistic"], row["subject_kind"]) == ("epsilon", "source")}
+
+    assert len(wrong) == 6
+    for source, labels in wrong.items():
+        assert abs(told[source]["value"] - np.mean(labels)) < 0.08, source
+        assert np.mean(labels) < told[source]["high"], source

@@ -196,8 +196,9 @@ class Version:
         return {file["path"]: file["sha256"] for file in manifest["files"]}
 
     def shards(self) -> dict[str, str]:
-        """The hashes of what trainers read and of what was dropped."""
-        return {path: sha for path, sha in self.hashes.items() if path.startswith(("data/", "dropped/"))}
+        """The hashes of what trainers read, of what was dropped, and of what is told of annotators and of the whole."""
+        told = ("data/", "dropped/", "annotators/", "statistics/")
+        return {path: sha for path, sha in self.hashes.items() if path.startswith(told)}
 
     def table(self, folder: str, part: str = "*") -> list[Row]:
         """The rows of one table."""
@@ -245,6 +246,8 @@ def test_the_small_data_takes_every_path(baseline: Version) -> None:
     assert {row["split"] for row in baseline.table("data")} == {"train", "validation"}
     assert len(baseline.table("quarantine")) > 8
     assert {"data/train-00000-of-00003.parquet", "data/validation-00000-of-00001.parquet"} <= set(baseline.hashes)
+    assert {path.partition("/")[0] for path in baseline.shards()} == {"data", "dropped", "annotators", "statistics"}
+    assert {row["annotator_id"] for row in baseline.table("annotators")} >= {f"unnamed {source}" for source in ("arena", "pairs")}
 
 
 # Promise 1: conservation
@@ -442,6 +445,24 @@ def test_curating_a_published_version_again_merges_and_drops_nothing(partitions:
     assert any(row["derived_from"] for row in baseline.table("judgements"))
     assert not any(row["derived_from"] for row in again.table("judgements"))
     assert again.table("dropped") == []
+
+
+def test_a_published_version_is_decided_anew_where_consensus_is_set_otherwise(baseline: Version, tmp_path: Path) -> None:
+    config = {
+        "dataset": "anew",
+        "sources": [{"name": "small", "version": str(baseline.folder)}],
+        "consensus": {"method": "majority"},
+        "rules": {"preset": "none"},
+    }
+    (tmp_path / "prefine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    anew = version_of(run_flow(str(tmp_path / "prefine.yaml")))
+
+    def of_one_vote(version: Version) -> set[float]:
+        return {row["p_chosen"] for row in version.table("data") if row["n_votes"] == row["votes_chosen"] == 1}
+
+    assert len(of_one_vote(baseline)) > 1  # it matters who voted
+    assert len(of_one_vote(anew)) == 1
 
 
 def test_a_version_and_the_ratings_it_was_made_of_publish_the_same_votes_once(given: Input, baseline: Version, tmp_path: Path) -> None:

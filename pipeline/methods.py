@@ -1,0 +1,499 @@
+"""Which published methods prefine has, where their numbers come out, and which it leaves out and why: `prefine methods`.
+
+Data, no code: what a method does stands with its function, what a column means in `pipeline.schemas`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["signal", "vote", "flag", "statistic", "rule", "weight"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that yields something from data we hold.
+
+    Attributes:
+        name: what it is called.
+        kind: of what it yields: a signal (number of a pair), vote (what votes make of a pair or an answer), flag (yes or no of a pair),
+            statistic (number of a data set, source, annotator or model), rule (drops), weight.
+        inputs: what it reads.
+        range: unit and range of what it yields.
+        source: paper or book, year; several are parted by semicolons.
+        function: dotted path; it does the part that the source describes.
+        columns: of PAIR or ANNOTATOR.
+        statistics: names in STATISTIC; `*` stands for one part of a name.
+        checks: tests of numbers that the source or a hand gives, `file::test`.
+        in_run: a run publishes what it yields. Otherwise it is a function to call, with inputs that no run has.
+    """
+
+    name: str
+    kind: Kind
+    inputs: str
+    range: str
+    source: str
+    function: str
+    columns: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    in_run: bool = True
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A method that there is no code for.
+
+    Attributes:
+        name: what it is called.
+        source: paper or book, year; several are parted by semicolons.
+        reason: why, and what of it there is.
+    """
+
+    name: str
+    source: str
+    reason: str
+
+
+_SIDES = ("chosen", "rejected")
+_FACTORS = ("length", "markdown", "citations", "hedges", "confidence", "language")
+_VOTES = ("p_chosen", "p_tie", "tie", "posterior_entropy")
+_VOTE_NOISE = ("vote_noise_repeated", "label_noise_repeated")
+_REWARDS = ("best_of_credit", "best_of_accuracy", "best_of_reciprocal_rank")
+
+
+def _both(name: str) -> tuple[str, ...]:
+    return tuple(f"{side}_{name}" for side in _SIDES)
+
+
+def _interval(name: str) -> tuple[str, ...]:
+    return (name, f"{name}_low", f"{name}_high")
+
+
+# fmt: off
+METHODS: tuple[Method, ...] = (
+    # Votes of several annotators on one pair, and how reliable the annotators are.
+    Method(
+        "Dawid-Skene", "vote", "votes, who cast them, the order shown", "probabilities, 0 to 1; entropy in bits",
+        "Maximum Likelihood Estimation of Observer Error-Rates (1979)", "pipeline.consensus.dawid_skene.DawidSkene",
+        columns=_VOTES, statistics=("vote_model_gain",),
+        checks=("tests/consensus/test_em.py::test_two_who_agree_and_a_majority_of_three",
+                "tests/consensus/test_dawid_skene.py::test_how_often_two_agree_says_how_often_they_are_right"),
+    ),
+    Method(
+        "graded response", "vote", "votes with strength, who cast them, the order shown", "probabilities, 0 to 1",
+        "Estimation of Latent Ability Using a Response Pattern of Graded Scores (1969)", "pipeline.consensus.graded.Graded",
+        columns=_VOTES, statistics=("vote_model_gain",),
+        checks=("tests/consensus/test_graded.py::test_tables_are_the_curves_of_the_model",),
+    ),
+    Method(
+        "majority with a Beta prior", "vote", "votes", "probabilities, 0 to 1", "Laplace's rule of succession (1774)",
+        "pipeline.consensus.majority.majority", columns=("p_chosen", "p_tie", "tie"),
+        checks=("tests/consensus/test_majority.py::test_the_likelier_side_is_chosen_with_the_posterior_mean",),
+    ),
+    Method(
+        "closest three", "vote", "votes with strength", "probabilities, 0 to 1", "HelpSteer2 (2024)",
+        "pipeline.consensus.closest_three.closest_three", columns=("p_chosen", "p_tie", "tie"),
+        checks=("tests/consensus/test_closest_three.py::test_the_three_closest_annotations_settle_the_value",
+                "tests/consensus/test_closest_three.py::test_three_that_differ_by_more_than_two_points_need_more_votes"),
+    ),
+    Method(
+        "Bradley-Terry", "vote", "votes on prompts with three answers or more, annotators' accuracy and pull to the first", "probabilities",
+        "Rank Analysis of Incomplete Block Designs (1952); Long-Span QA (2024); Language Models Prefer What They Know (2025); CGCoT (2023)",
+        "pipeline.consensus.bradley_terry.bradley_terry", columns=("p_chosen", "p_tie"),
+        checks=("tests/consensus/test_bradley_terry.py::test_three_wins_to_one_are_log_odds_of_three_which_are_191_elo_points",
+                "tests/consensus/test_bradley_terry.py::test_a_tie_is_half_a_win_for_each_side",
+                "tests/consensus/test_bradley_terry.py::test_a_cycle_makes_all_scores_equal",
+                "tests/consensus/test_bradley_terry.py::test_scores_do_not_depend_on_the_order_of_votes_as_elo_ratings_do"),
+    ),
+    Method(
+        "strength of the votes", "signal", "votes with strength", "share, 0 to 1", "HelpSteer2-Preference (2024)",
+        "pipeline.consensus.majority.majority", columns=("margin",),
+        checks=("tests/consensus/test_majority.py::test_margin_is_the_mean_strength_towards_chosen_and_never_negative",),
+    ),
+    Method(
+        "raw agreement of a pair's votes", "signal", "votes", "share, 0 to 1; bits; flag", "A Mathematical Theory of Communication (1948)",
+        "pipeline.signals.votes.add_votes", columns=("agreement", "vote_entropy", "conflict"),
+        checks=("tests/signals/test_votes.py::test_agreement_entropy_and_conflict_match_values_worked_by_hand",),
+    ),
+    Method(
+        "Borda over ballots", "vote", "answers scored or ranked by several annotators or tasks", "points in halves, 0 and up; rank",
+        "What are the best systems? New perspectives on NLP Benchmarking (2022)", "pipeline.consensus.borda.borda", in_run=False,
+        checks=("tests/consensus/test_borda.py::test_ranks_do_not_let_one_outlying_score_win_as_means_do",),
+    ),
+    Method(
+        "cyclic triads", "signal", "pairs' consensus under one prompt", "share, 0 to 1; why no single ranking",
+        "On the Method of Paired Comparisons (1940); General Preference Modeling (2024)", "pipeline.consensus.cycles.count_triads",
+        columns=("cyclic_share", "no_ranking"), statistics=("cyclic_share", "no_ranking_share"),
+        checks=("tests/consensus/test_cycles.py::test_a_win_matrix_that_goes_round_is_one_cyclic_triad_and_an_ordered_one_is_none",
+                "tests/consensus/test_cycles.py::test_a_score_of_two_dimensions_can_go_round"),
+    ),
+    Method(
+        "annotators' reliability", "statistic", "votes, the vote model", "probability and shares, 0 to 1, with 95 % intervals",
+        "Maximum Likelihood Estimation of Observer Error-Rates (1979)", "pipeline.consensus.annotators.annotator_table",
+        columns=("votes", "pairs", "shared_pairs", *_interval("accuracy"), *_interval("tie_share"), *_interval("first_share")),
+        statistics=("identifiability",),
+        checks=("tests/consensus/test_annotators.py::test_what_is_counted_is_counted_and_has_a_jeffreys_interval",
+                "tests/consensus/test_annotators.py::test_an_accuracy_interval_holds_the_truth_as_often_as_it_says"),
+    ),
+    Method(
+        "one camp or several", "statistic", "named annotators' votes on pairs that others judged too", "groups, 1 to 3; nats a vote",
+        "MaxMin-RLHF (2024)", "pipeline.consensus.camps.find_camps", columns=("group",), statistics=("camps", "camp_gain"),
+        checks=("tests/consensus/test_camps.py::test_two_planted_camps_are_found_with_their_members",
+                "tests/consensus/test_camps.py::test_unequal_skill_and_a_lone_contrarian_are_no_camps"),
+    ),
+    Method(
+        "held-out votes", "statistic", "votes, a vote model's posteriors", "nats a vote, at most 0; guessing is -1.0986",
+        "Cross-Validatory Choice and Assessment of Statistical Predictions (1974)", "pipeline.consensus.held_out.held_out", in_run=False,
+        statistics=("held_out_log_likelihood_*", "held_out_gain_*"),
+        checks=("tests/consensus/test_held_out.py::test_scores_are_those_of_loops_over_votes",),
+    ),
+    # Judges and reward models.
+    Method(
+        "gates for judges' votes", "rule", "judges' votes, human votes on the same pairs, answers without content",
+        "admitted or not, with the reason", "ACORN (2024); One Token to Fool LLM-as-a-Judge (2025)", "pipeline.consensus.judges.admit",
+        columns=("admitted", "reason", "gold_votes", *_interval("gold_agreement"), "votes_admitted", "unaudited_votes"),
+        statistics=("votes_left_out",),
+        checks=("tests/consensus/test_judges.py::TestAdmission::test_a_judge_counts_beside_two_humans_but_not_three",
+                "tests/consensus/test_judges.py::TestAudit::test_the_gold_gate"),
+    ),
+    Method(
+        "order swap", "vote", "a judge's verdicts on a pair in both orders", "one vote where both name one answer; pairs",
+        "DMoERM (2024); Self-Assessment Tests are Unreliable (2023)", "pipeline.consensus.judges.audit",
+        columns=("both_orders", "consistent"),
+        checks=("tests/consensus/test_judges.py::TestOrders::"
+                "test_a_judge_that_names_one_answer_in_both_orders_has_one_vote_and_else_none",),
+    ),
+    Method(
+        "sum over both orders", "vote", "P(answer) of a judge in both orders", "probability, 0 to 1",
+        "Dissecting Human and LLM Preferences (2024)", "pipeline.consensus.fusing.summed_orders", in_run=False,
+        checks=("tests/consensus/test_fusing.py::test_the_two_orders_of_one_judge_add_up",),
+    ),
+    Method(
+        "strength from several reward models", "signal", "scores of K reward models (fields.model_scores)",
+        "the models' points; shares, 0 to 1", "Secrets of RLHF in Large Language Models Part II (2024)",
+        "pipeline.signals.model_scores.add_model_scores",
+        columns=("rm_models", "rm_mean", "rm_std", "rm_agreement", "rm_percentile"), statistics=("rm_label_agreement", "rm_mean_negative"),
+        checks=("tests/signals/test_model_scores.py::test_the_first_published_row_of_secrets_ii",),
+    ),
+    Method(
+        "agreement of two rankers", "signal", "two scores of each answer", "Kendall's tau, -1 to 1; consistency, 0 to 1",
+        "CREAM (2024); BOSE (2025)", "pipeline.consensus.fusing.ranking_consistency", in_run=False,
+        checks=("tests/consensus/test_fusing.py::test_two_rankers_agree_as_far_as_kendall_says_and_undefined_stays_null",
+                "tests/consensus/test_fusing.py::test_the_loss_of_cream_at_this_consistency"),
+    ),
+    Method(
+        "two judges point one way", "flag", "two probabilities of one answer, or a ranking and scores of one judge", "flag",
+        "Self-Consistency of the Internal Reward Models (2025); UnifiedReward (2025)", "pipeline.consensus.fusing.both_point_one_way",
+        in_run=False, checks=("tests/consensus/test_fusing.py::test_two_internal_judges_must_point_one_way",),
+    ),
+    Method(
+        "fused probabilities", "vote", "independent probabilities of one answer", "probability, 0 to 1", "Bayesian aggregation (2025)",
+        "pipeline.consensus.fusing.fused", in_run=False,
+        checks=("tests/consensus/test_fusing.py::test_independent_probabilities_fuse",),
+    ),
+    Method(
+        "self-agreement", "vote", "several verdicts of one model, and perhaps their probability", "verdict; support, 0 to 1",
+        "Ask One More Time (2023); RPC (2025)", "pipeline.consensus.fusing.self_agreement", in_run=False,
+        checks=("tests/consensus/test_fusing.py::test_the_most_frequent_verdict_wins_with_its_support_and_a_draw_has_none",
+                "tests/consensus/test_fusing.py::test_counts_and_probability_mass_may_differ_and_both_are_told"),
+    ),
+    Method(
+        "summed critiques with a meta judge", "vote", "several critiques with scores of both answers", "sums; verdict",
+        "Inference-Time Scaling for Generalist Reward Modeling (2025)", "pipeline.consensus.fusing.summed_scores", in_run=False,
+        checks=("tests/consensus/test_fusing.py::test_scores_of_the_critiques_that_a_meta_judge_left_add_up",),
+    ),
+    Method(
+        "majority over criteria", "vote", "verdicts by several criteria (pairs of one comparison, by `criterion`)", "verdict; criteria",
+        "CritiQ (2025)", "pipeline.consensus.fusing.majority_of_criteria", in_run=False,
+        checks=("tests/consensus/test_fusing.py::test_the_side_that_more_criteria_favour_wins_and_a_draw_has_none",),
+    ),
+    Method(
+        "accuracy of a criterion", "statistic", "verdicts by criterion, known outcomes", "share, 0 to 1, with a 95 % interval",
+        "CritiQ (2025)", "pipeline.consensus.fusing.criterion_accuracy", in_run=False,
+        checks=("tests/consensus/test_fusing.py::test_a_criterion_is_judged_by_what_it_says_alone",),
+    ),
+    Method(
+        "contrast instructions", "statistic", "scores of the items that `prefine contrast` writes", "share, 0 to 1; chance is 0.5",
+        "The Trickle-down Impact of Reward (In-)consistency on RLHF (2023)", "pipeline.contrast.contrast_consistency", in_run=False,
+        statistics=("response_consistency", "instruction_consistency"),
+        checks=("tests/test_contrast.py::test_the_rewards_of_the_check",
+                "tests/flows/test_contrasting.py::TestReport::test_the_rewards_of_the_check_in_any_order_of_lines"),
+    ),
+    Method(
+        "best of several", "statistic", "a scorer's numbers for prompts with one right answer among several", "shares, 0 to 1",
+        "RewardBench 2 (2025); RewardMATH (2024)", "pipeline.statistics.best_of.best_of", in_run=False, statistics=_REWARDS,
+        checks=("tests/statistics/test_best_of.py::test_credit_is_shared_among_those_on_top",
+                "tests/statistics/test_best_of.py::"
+                "test_a_scorer_that_guesses_among_ten_has_a_tenth_and_a_mean_reciprocal_rank_of_0_29"),
+    ),
+    # Labels that may be wrong, and what follows from it.
+    Method(
+        "peer review", "signal", "embeddings of prompt and answers, the labels of other prompts", "probabilities, 0 to 1; verdict",
+        "Two Minds Better Than One (2025)", "pipeline.noise.score.verdicts",
+        columns=("peer_probability", "peer_disagreement", "peer_verdict"),
+        checks=("tests/noise/test_noise.py::test_verdicts_of_the_published_example",),
+    ),
+    Method(
+        "agreement of sibling labels", "signal", "embeddings and labels of the other pairs of a prompt", "share, 0 to 1",
+        "Asymptotic Properties of Nearest Neighbor Rules Using Edited Data (1972)", "pipeline.noise.neighbours.siblings",
+        columns=("neighbour_agreement",),
+        checks=("tests/noise/test_noise.py::test_siblings_against_a_loop_over_pairs",),
+    ),
+    Method(
+        "noise score", "signal", "what peers and siblings say of the label", "P(label wrong), 0 to 1",
+        "Two Minds Better Than One (2025); Noise Tolerance under Risk Minimization (2013)", "pipeline.noise.score.noise_columns",
+        columns=("noise_score",),
+        checks=("tests/noise/test_noise.py::test_where_the_evidence_is_strong_the_score_is_calibrated_and_finds_the_rate",),
+    ),
+    Method(
+        "noise rate from repeated votes", "statistic", "pairs with two votes or more for a side", "share, 0 to 0.5",
+        "Provably Robust DPO (2024)", "pipeline.noise_rates.noise_rates", statistics=(*_VOTE_NOISE, "label_noise_votes"),
+        checks=("tests/test_noise_rates.py::test_planted_flips_are_inside_the_intervals_of_repeated_votes",),
+    ),
+    Method(
+        "noise rate from peers", "statistic", "peers' log-odds, the labels", "share, 0 to 0.5",
+        "Two Minds Better Than One (2025)", "pipeline.noise_rates.lapse_rate", statistics=("label_noise_peers", "label_noise_scores"),
+        checks=("tests/test_noise_rates.py::test_the_lapse_rate_of_exact_counts_is_the_rate_they_were_made_with",),
+    ),
+    Method(
+        "epsilon for robust DPO", "statistic", "the noise rates of a source", "share, 0 to 0.5; null near one half",
+        "Provably Robust DPO (2024)", "pipeline.noise_rates.noise_rates", statistics=("epsilon",),
+        checks=("tests/test_noise_rates.py::test_epsilon_makes_rdpo_unbiased",),
+    ),
+    Method(
+        "soft label", "signal", "p_chosen, noise_score, how sure the source's votes usually are", "P(label right), 0 to 1",
+        "Bayesian aggregation (2025); CREAM (2024)", "pipeline.weights.add_p_soft", columns=("p_soft",),
+        checks=("tests/test_weights.py::test_two_independent_opinions_multiply_their_odds",),
+    ),
+    Method(
+        "weights by doubt and strength", "weight", "p_soft, margin", "0 and up, 1 on average",
+        "HelpSteer2-Preference (2024); CREAM (2024)", "pipeline.weights.add_weights", columns=("weight",),
+        checks=("tests/test_weights.py::test_noise_weighs_over_all_sources_and_strength_within_them",),
+    ),
+    Method(
+        "whom to ask", "rule", "posterior of each pair, noise_score, annotators' accuracy", "bits a vote (`prefine queue`)",
+        "Hybrid Preferences (2024); On a Measure of the Information Provided by an Experiment (1956)", "pipeline.routing.queue",
+        in_run=False, checks=("tests/test_routing.py::test_the_gain_is_that_of_a_channel_that_errs_in_one_of_five",),
+    ),
+    # Length and style.
+    Method(
+        "length tie", "flag", "margin, characters of both answers", "flag", "WildBench (2024)",
+        "pipeline.bias.length_control.is_length_tie", columns=("length_tie",),
+        checks=("tests/bias/test_length_control.py::test_a_slight_win_by_a_much_longer_answer_is_a_tie",),
+    ),
+    Method(
+        "length-controlled votes", "signal", "votes, characters and models of both answers", "probability; log-odds; share at equal length",
+        "Length-Controlled AlpacaEval (2024)", "pipeline.bias.length_control.fit_length_control",
+        columns=("p_chosen_length_controlled",), statistics=("length_coefficient", "share_at_equal_length"),
+        checks=("tests/bias/test_length_control.py::test_the_share_at_equal_length_is_that_of_the_methods_reference",
+                "tests/bias/test_length_control.py::test_a_model_against_itself_wins_half",
+                "tests/bias/test_logistic.py::test_tanh_at_one_deviation_is_that_of_the_methods_reference"),
+    ),
+    Method(
+        "style panel", "statistic", "votes, what both answers have of each factor", "tau, -1 to 1; log-odds; share",
+        "Uncovering Factor Level Preferences (2024); Dissecting Human and LLM Preferences (2024); AdParaphrase (2025); "
+        "Search Arena (2025); Preference Fine-Tuning for Factuality in Chest X-Ray Interpretation (2024); "
+        "Taming Overconfidence in LLMs (2024); M-RewardBench (2024)", "pipeline.bias.panel.reduce_panel",
+        columns=("markdown_gap", "citations_gap", "hedges_gap", "confidence_gap"),
+        statistics=(*(f"{number}_{factor}" for factor in _FACTORS for number in ("tau", "coefficient")), "longer_wins"),
+        checks=("tests/bias/test_panel.py::test_tau_is_that_of_the_methods_reference",
+                "tests/bias/test_panel.py::test_where_nothing_differs_tau_and_coefficient_are_null_and_say_so"),
+    ),
+    Method(
+        "balance of a signal", "rule", "a signal that is chosen less rejected", "pairs dropped, or weights; log-odds before and after",
+        "Length-Controlled AlpacaEval (2024); WildBench (2024)", "pipeline.bias.balance.reduce_balance",
+        statistics=("balance_*",),
+        checks=("tests/bias/test_balance.py::test_the_length_coefficient_is_gone_after_matching_and_weighing",),
+    ),
+    Method(
+        "length among a prompt's answers", "signal", "all answers to the prompt", "percentile, 0 to 1; null: the only one",
+        "When More is Less (2025)", "pipeline.signals.style.add_length_percentiles", columns=_both("length_percentile"),
+        checks=("tests/signals/test_style.py::test_two_answers_are_the_shortest_and_the_longest",
+                "tests/signals/test_style.py::test_a_single_answer_has_no_percentile"),
+    ),
+    Method(
+        "lengths", "signal", "both answers", "characters; tokens; ratios, 0 to 1",
+        "Length Desensitization (2024); Hitchhiker's Guide (2024); SimPO (2024)", "pipeline.signals.lengths.add_lengths",
+        columns=(*_both("chars"), *_both("tokens"), "chars_gap", "tokens_gap", "chars_ratio", "tokens_ratio"),
+        checks=("tests/signals/test_lengths.py::test_gap_is_chosen_less_rejected_and_ratio_shorter_by_longer",),
+    ),
+    # Answers that are no answers.
+    Method(
+        "master keys", "flag", "prompt and answers", "flags", "One Token to Fool LLM-as-a-Judge (2025)",
+        "pipeline.signals.degenerate.add_degenerate", columns=(*_both("empty"), *_both("degenerate")),
+        checks=("tests/signals/test_degenerate.py::test_answers_without_content_are_degenerate",
+                "tests/signals/test_degenerate.py::test_short_answers_with_content_are_not_degenerate"),
+    ),
+    Method(
+        "judge-template injection", "flag", "answers", "flags", "Cheating Automatic LLM Benchmarks (2024)",
+        "pipeline.signals.degenerate.add_degenerate", columns=(*_both("injected"), *_both("garbled_start")),
+        checks=("tests/signals/test_degenerate.py::test_judge_template_text_is_flagged_as_injected",
+                "tests/signals/test_degenerate.py::test_a_start_of_symbols_run_into_words_is_garbled"),
+    ),
+    Method(
+        "null responses", "signal", "all answers of a source and its models", "prompts, 0 and up; share, 0 to 1",
+        "Cheating Automatic LLM Benchmarks (2024)", "pipeline.signals.repeats.add_distinct_shares",
+        columns=(*_both("repeated_prompts"), *_both("near_repeated_prompts"), *_both("distinct_share")),
+        checks=("tests/signals/test_repeats.py::test_one_answer_for_805_prompts_is_a_constant_source",
+                "tests/signals/test_repeats.py::test_a_source_of_questions_asked_before_is_not_constant"),
+    ),
+    Method(
+        "repetition", "signal", "answers", "share of distinct trigrams, 0 to 1; flag",
+        "Preference-free Alignment Learning with Regularized Relevance Reward (2024)", "pipeline.signals.degenerate.add_degenerate",
+        columns=(*_both("trigram_uniqueness"), *_both("repetitive")),
+        checks=("tests/signals/test_degenerate.py::test_trigram_uniqueness_matches_the_published_check",
+                "tests/signals/test_degenerate.py::test_trigram_uniqueness_is_distinct_by_all"),
+    ),
+    Method(
+        "relevance to the prompt", "signal", "embeddings of prompt and answers", "cosine, -1 to 1",
+        "Preference-free Alignment Learning with Regularized Relevance Reward (2024)", "pipeline.signals.similarity.add_cosines",
+        columns=tuple(f"cosine_prompt_{side}" for side in _SIDES),
+        checks=("tests/signals/test_similarity.py::test_cosines_look_vectors_up_by_text_id",),
+    ),
+    Method(
+        "mechanical degeneracy", "flag", "prompt and answers", "flags; share, 0 to 1", "A-LoL (2023)",
+        "pipeline.signals.degenerate.add_degenerate",
+        columns=("identical_answers", *_both("copies_prompt"), *_both("truncated_tail"), *_both("role_marker"), *_both("unreadable_share")),
+        checks=("tests/signals/test_degenerate.py::test_an_answer_copies_the_prompt_when_it_holds_most_of_its_trigrams",
+                "tests/signals/test_degenerate.py::test_a_tail_is_cut_when_it_ends_in_a_colon"),
+    ),
+    Method(
+        "identical once cut", "signal", "prompt and answers in a trainer's tokens", "tokens; lengths at which both are one text",
+        "TRL's max_length (2026)", "pipeline.signals.truncation.add_truncation",
+        columns=("prompt_tokens", "common_prefix_tokens", "identical_at_lengths"),
+        checks=("tests/signals/test_truncation.py::test_a_pair_is_one_text_twice_once_prompt_and_shared_start_fill_the_length",),
+    ),
+    # Statistics.
+    Method(
+        "agreement", "statistic", "pairs with two votes or more", "shares, 0 to 1; alpha, at most 1",
+        "Computing Krippendorff's alpha-reliability (2011)", "pipeline.statistics.agreement.vote_statistics",
+        statistics=("agreement", "agreement_decided", "alpha", "alpha_ordinal", "tie_share", "repeated_share"),
+        checks=("tests/statistics/test_agreement.py::test_alpha_of_krippendorffs_data",),
+    ),
+    Method(
+        "accuracy from agreement", "statistic", "how often two annotators agree", "probability, 0.5 to 1",
+        "DMoERM (2024); Secrets of RLHF in Large Language Models Part II (2024)", "pipeline.statistics.agreement.accuracy_from_agreement",
+        statistics=("accuracy_from_agreement",),
+        checks=("tests/statistics/test_agreement.py::test_accuracy_from_agreement",
+                "tests/statistics/test_agreement.py::test_majorities_and_margins"),
+    ),
+    Method(
+        "Cohen's kappa", "statistic", "votes of two annotators on the same pairs", "at most 1",
+        "A Coefficient of Agreement for Nominal Scales (1960)", "pipeline.statistics.agreement.kappas", in_run=False,
+        statistics=("kappa",), checks=("tests/statistics/test_agreement.py::test_kappa_of_balanced_labels",),
+    ),
+    Method(
+        "bootstrap intervals", "statistic", "any sums over pairs", "95 %, of 500 resamplings seeded by pair id",
+        "Deep Reinforcement Learning at the Edge of the Statistical Precipice (2021)", "pipeline.statistics.bootstrap.replicate_sums",
+        statistics=("agreement", "label_noise_votes", "epsilon"),
+        checks=("tests/statistics/test_bootstrap.py::test_the_interval_of_a_mean_has_the_width_theory_gives",),
+    ),
+    Method(
+        "Wilson interval", "statistic", "hits and trials", "95 %, 0 to 1", "Probable Inference, the Law of Succession (1927)",
+        "pipeline.statistics.intervals.wilson", statistics=("longer_wins", "rm_label_agreement"),
+        checks=("tests/statistics/test_intervals.py::test_wilson_of_60_in_100",),
+    ),
+    Method(
+        "interquartile mean", "statistic", "scores of several runs", "the scores' own",
+        "Deep Reinforcement Learning at the Edge of the Statistical Precipice (2021)", "pipeline.statistics.intervals.interquartile_mean",
+        in_run=False, checks=("tests/statistics/test_intervals.py::test_interquartile_mean_ignores_the_outer_quarters",),
+    ),
+    Method(
+        "probability of improvement", "statistic", "scores of two sets of runs", "probability, 0 to 1",
+        "Deep Reinforcement Learning at the Edge of the Statistical Precipice (2021)",
+        "pipeline.statistics.intervals.probability_of_improvement", in_run=False,
+        checks=("tests/statistics/test_intervals.py::test_probability_of_improvement_counts_ties_half",),
+    ),
+    Method(
+        "optimality gap", "statistic", "scores of several runs and a target", "the scores' own",
+        "Deep Reinforcement Learning at the Edge of the Statistical Precipice (2021)", "pipeline.statistics.intervals.optimality_gap",
+        in_run=False, checks=("tests/statistics/test_intervals.py::test_optimality_gap_counts_no_surplus",),
+    ),
+    Method(
+        "calibration", "statistic", "probabilities and what happened", "errors, 0 to 1; balance, -1 to 0.5",
+        "Language Models (Mostly) Know What They Know (2022); On Diversified Preferences (2023); RLCR (2025); "
+        "Rethinking Evaluation Metric for Probability Estimation Models Using Esports Data (2023)",
+        "pipeline.statistics.calibration.calibration_statistics", in_run=False,
+        statistics=("ece_5", "ece_10", "ece_20", "ace_10", "mce_10", "brier", "balance"),
+        checks=("tests/statistics/test_calibration.py::test_the_worked_example",
+                "tests/statistics/test_calibration.py::test_errors_that_cancel_in_balance_show_in_the_bins"),
+    ),
+    Method(
+        "true rate behind a judge", "statistic", "a judge's rate and its true and false positive rates", "share; refused below chance",
+        "Judging LLMs on a Simplex (2025)", "pipeline.statistics.intervals.binary_inversion", in_run=False,
+        checks=("tests/statistics/test_intervals.py::test_a_judges_rate_is_inverted",
+                "tests/statistics/test_intervals.py::test_a_judge_no_better_than_chance_is_refused",
+                "tests/statistics/test_intervals.py::test_three_levels_do_not_say_who_leads_unless_the_judge_is_known"),
+    ),
+)
+
+_LOSS = "a training loss"
+_MODEL = "needs token probabilities of language models, which a run does not load"
+_JUDGE = "needs a language model as judge or writer, which comes with the annotation stage"
+_SCORED = "its scores can be ingested as a reward model's (fields.model_scores)"
+LEFT_OUT: tuple[LeftOut, ...] = (
+    LeftOut("Elo ratings", "WildBench (2024)", "depend on the order of the votes; Bradley-Terry does not, and is on the same scale"),
+    LeftOut("tournaments", "Varco Arena (2024)", "choose which comparisons to make of live models; our votes are given"),
+    LeftOut("Kemeny's consensus", "What are the best systems? New perspectives on NLP Benchmarking (2022)",
+            "NP-hard; it differs most from Borda in cycles, where a single ranking is refused anyway"),
+    LeftOut("preference embeddings", "General Preference Modeling (2024)", "a model to train; cycles are counted, and refuse a ranking"),
+    LeftOut("losses for cyclic preferences",
+            "DNO (2024); INPO (2024); SPPO (2024); A Minimaximalist Approach (2024); Nash Learning from Human Feedback (2023)",
+            f"{_LOSS}; the win proportion that one takes as reward is `beaten_share` of pipeline.consensus.borda"),
+    LeftOut("ideal points of users", "Pluralistic Alignment Framework (2024)",
+            "a model of texts to train for each user; annotator ids and votes are published for it, and camps are reported"),
+    LeftOut("fair policies over groups", "MaxMin-RLHF (2024)", f"{_LOSS}; the groups it needs are `group` of the annotators"),
+    LeftOut("min-norm gradients", "On Diversified Preferences (2023)", f"{_LOSS}; `sources` and `criterion` tell the tasks apart"),
+    LeftOut("LLMs that grade each other", "AI Predicts AGI (2024)", f"{_JUDGE}; agreement is published by kind of annotator"),
+    LeftOut("margin and label-smoothing losses", "Secrets of RLHF in Large Language Models Part II (2024)",
+            f"{_LOSS}; rm_mean is the margin, 1 - p_soft the smoothing; its flipping of labels is no default: labels never turn in place"),
+    LeftOut("co-teaching during training", "Two Minds Better Than One (2025)", f"{_LOSS}; its verdicts come offline, from peers"),
+    LeftOut("robust and conservative DPO", "Provably Robust DPO (2024)", f"{_LOSS}; epsilon and p_soft are what it takes"),
+    LeftOut("negatives by flip probability", "Sampler Design for Implicit Feedback Data by Noisy-label Robust Learning (2020)",
+            "for clicks without comparisons; noise_score is that probability"),
+    LeftOut("internal consistency loss", "Self-Consistency of the Internal Reward Models (2025)", _LOSS),
+    LeftOut("first wrong step", "The Lessons of Developing Process Reward Models (2025)",
+            "needs labels of reasoning steps and sampled completions; of whole answers, peer_verdict keeps what two peers agree on"),
+    LeftOut("evolved criteria", "CritiQ (2025)", f"{_JUDGE}; the vote over criteria is there"),
+    LeftOut("learnt routing", "Hybrid Preferences (2024)",
+            "needs hundreds of reward models trained on mixes of labels; `prefine queue` ranks by expected information instead"),
+    LeftOut("deferral by token uncertainty", "Language Model Cascades (2024)", _MODEL),
+    LeftOut("density ratio", "CDR (2024)", f"{_MODEL}; {_SCORED}"),
+    LeftOut("follow-up likelihood", "Aligning Language Models Using Follow-up Likelihood as Reward Signal (2024)", f"{_MODEL}; {_SCORED}"),
+    LeftOut("BLEU against references", "BLEUBERI (2025)", f"needs references by strong models, which our records do not have; {_SCORED}"),
+    LeftOut("voting or verifying", "When To Solve, When To Verify (2025)", "about spending compute on samples, not about data"),
+    LeftOut("length incentive and reference relevance", "Preference-free Alignment Learning with Regularized Relevance Reward (2024)",
+            "rewards length, which is a nuisance here; references are not in our records"),
+    LeftOut("self-reference feedback", "Self-Reference AI feedback (2024)", _JUDGE),
+    LeftOut("judges with tools", "Anyprefer (2025)", _JUDGE),
+    LeftOut("questions derived from texts", "PUGC (2025)", _JUDGE),
+    LeftOut("judges from gold references", "Self-J (2024); FLAMe (2024)",
+            "judges to train; the votes of one are ingested like any other's"),
+    LeftOut("implicit rewards", "DPO-implicit rewards vs explicit RM (2024)", f"{_MODEL}; {_SCORED}"),
+    LeftOut("Pareto self-supervision", "Automatic Calibration and Error Correction via Pareto Optimal Self-Supervision (2023)",
+            "a risk model to train on weak labellers; the vote model and the peers are combined in p_soft"),
+    LeftOut("relevance-weighted uncertainty", "SAR (2023)", _MODEL),
+    LeftOut("image-text scorers", "Compress & Align (2023)", "of images, which our records do not have"),
+    LeftOut("length-aware losses", "Length Desensitization (2024); Hitchhiker's Guide (2024); SimPO (2024)",
+            f"{_LOSS}; tokens of both answers are published"),
+    LeftOut("shortest right answer", "Kimi k1.5 long2short (2025)",
+            "makes pairs from answers checked for correctness; no record says which are"),
+    LeftOut("29 annotated properties", "Dissecting Human and LLM Preferences (2024)",
+            f"{_JUDGE}; the regression runs on the factors that texts alone show"),
+    LeftOut("expert-named properties", "Leveraging Domain Knowledge for Efficient Reward Modelling (2024)", _JUDGE),
+    LeftOut("cautions without a formula",
+            "Surrogate Signals from Format and Length (2025); Correlated Proxies (2024); "
+            "What Are Step-Level Reward Models Rewarding (2024)",
+            "nothing to compute: scores are columns, no label follows from them, and scorers are checked by contrasts"),
+    LeftOut("performance profiles", "Deep Reinforcement Learning at the Edge of the Statistical Precipice (2021)",
+            "plots of trained policies; prefine trains none"),
+    LeftOut("confusion of graded judges", "Judging LLMs on a Simplex (2025)",
+            "levels are not identifiable without gold; labels are decided on the side alone, and gold votes audit each judge"),
+    LeftOut("tied answers of RewardBench 2", "RewardBench 2 (2025)", "needs its sets of prompts with several right answers"),
+    LeftOut("fixed reward-model benchmarks", "RM-Bench (2024); RAG-RewardBench (2024); M-RewardBench (2024); LongRM (2025)",
+            "means over sets that do not ship with prefine; scorers are checked on the user's own prompts"),
+    LeftOut("distance of reward functions", "STARC (2023)", "of rewards over all transitions of an environment; ours are of given answers"),
+    LeftOut("Vendi score and CHES in reports", "Cousins of the Vendi Score (2023); Unintentional Unalignment (2024)",
+            "come with selection and with hidden states of a model"),
+)
+# fmt: on
