@@ -7,7 +7,7 @@ import polars as pl
 
 from flows.steps import Run
 from pipeline import storage
-from pipeline.consensus import annotators, camps, cycles, judges, labels, models, patterns, roster, stored
+from pipeline.consensus import annotators, camps, cycles, held_out, judges, labels, models, patterns, roster, stored
 from pipeline.schemas import ANNOTATOR
 from pipeline.signals import degenerate
 from pipeline.statistics import agreement
@@ -67,6 +67,7 @@ def count(run: Run, partition: int) -> None:
     kept, left = (_own_votes(run, partition, part) for part in (parted.kept, parted.dropped))
     storage.write_table(roster.summarise_left_out(kept, left), run.place("left-out", partition))
     storage.write_table(patterns.patterns_of(kept, numbers), run.place("patterns", partition))
+    storage.write_table(held_out.sample(kept), run.place("shared-votes", partition))
 
 
 def fit(run: Run, partitions: list[int]) -> None:
@@ -90,6 +91,7 @@ def fit(run: Run, partitions: list[int]) -> None:
         found.statistics,
         statistics_table(about),
         models.fit_statistics(fitted, counted),
+        models.foretell(held_out.sample(pl.concat(parts("shared-votes"))), run.config.consensus),
         roster.left_out_statistics(parts("left-out")),
     ]
     storage.write_table(pl.concat(statistics), run.whole("vote-statistics"))

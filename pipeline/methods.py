@@ -143,7 +143,7 @@ METHODS: tuple[Method, ...] = (
     ),
     Method(
         "held-out votes", "statistic", "votes, a vote model's posteriors", "nats a vote, at most 0; guessing is -1.0986",
-        "Cross-Validatory Choice and Assessment of Statistical Predictions (1974)", "pipeline.consensus.held_out.held_out", in_run=False,
+        "Cross-Validatory Choice and Assessment of Statistical Predictions (1974)", "pipeline.consensus.held_out.held_out",
         statistics=("held_out_log_likelihood_*", "held_out_gain_*"),
         checks=("tests/consensus/test_held_out.py::test_scores_are_those_of_loops_over_votes",),
     ),

@@ -22,6 +22,7 @@ from pipeline.statistics.table import Statistic, statistics_table
 MAJORITY: Final = "majority"
 SHARES: Final = "shares"
 ONE_IN: Final = 5
+MOST_VOTES: Final = 100_000  # of a sample: the intervals are narrow by then
 UNITS: Final = 10**6  # log-likelihoods are whole millionths of a nat, so that their sums are exact
 _FEWEST_VOTERS: Final = 2
 _OUTCOMES = np.array([LOW, TIE, HIGH])  # of unspecified strength: of either
@@ -84,6 +85,16 @@ def held_out(
         .sum()
         .sort("pair_id", "source")
     )
+
+
+def sample(votes: pl.DataFrame) -> pl.DataFrame:
+    """The votes on pairs with two votes or more, of the least pair ids, which are hashes: 100,000 votes at most.
+
+    A sample of samples is the sample of the whole, so partitions may be sampled first.
+    """
+    shared = votes.filter(pl.len().over("pair_id") > 1).sort("pair_id", "judgement_id")
+    ends = shared.group_by("pair_id", maintain_order=True).agg(votes=pl.len()).with_columns(pl.col("votes").cum_sum())
+    return shared.join(ends.filter(pl.col("votes") <= MOST_VOTES).select("pair_id"), on="pair_id", how="semi", maintain_order="left")
 
 
 def held_out_statistics(scores: pl.DataFrame) -> pl.DataFrame:

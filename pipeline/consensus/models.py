@@ -14,6 +14,7 @@ from pipeline.consensus.closest_three import closest_three
 from pipeline.consensus.cycles import count_triads, refuse_rankings, summarise_cycles
 from pipeline.consensus.dawid_skene import DawidSkene
 from pipeline.consensus.graded import Graded
+from pipeline.consensus.held_out import held_out, held_out_statistics
 from pipeline.consensus.labels import POSTERIORS
 from pipeline.consensus.majority import majority
 from pipeline.consensus.patterns import Patterns
@@ -83,6 +84,20 @@ def fit(patterns: Patterns, config: ConsensusConfig) -> em.Fitted[Any]:
     graded = config.method in _GRADED
     model: Any = Graded(patterns.numbers) if graded else DawidSkene(patterns.numbers)
     return em.fit(patterns, model, tolerance=_GRADED_TOLERANCE if graded else TOLERANCE, most_iterations=MOST_ITERATIONS)
+
+
+def foretell(votes: pl.DataFrame, config: ConsensusConfig) -> pl.DataFrame:
+    """STATISTIC: how well the vote model foretells hidden votes, beside majority; no rows where no two voted on a pair.
+
+    Args:
+        votes: VOTES that enter consensus, of `held_out.sample`.
+        config: the method.
+    """
+    name, model = ("graded_response", Graded) if config.method in _GRADED else ("dawid_skene", DawidSkene)
+    if votes.is_empty():
+        return statistics_table([])
+    scores = held_out(votes, {name: model}, prior=config.prior, tolerance=_GRADED_TOLERANCE, most_iterations=MOST_ITERATIONS)
+    return held_out_statistics(scores)
 
 
 def fit_statistics(fitted: em.Fitted[Any], patterns: Patterns) -> pl.DataFrame:

@@ -112,26 +112,34 @@ def detection(sets: list[Comparisons], rates: list[float], seeds: range) -> None
 def detected(data: Comparisons, rate: float, seeds: range) -> tuple[dict[str, object], dict[str, Doubles]]:
     """What is said of one set, and for each kind of peer the resampled differences of AUC; `peers_` compares without siblings."""
     table, drawn = features(data.prompt, data.first, data.second, data.extra), resamples(data)
-    ours, alone = np.zeros(len(drawn)), np.zeros(len(drawn))
-    theirs, gap, mean_score = dict[str, Doubles](), 0.0, 0.0
+    mine: dict[str, list[Doubles]] = {"": [], "peers_": []}
+    theirs: dict[str, list[Doubles]] = {}
+    wrong, gap, mean_score = list[Flags](), 0.0, 0.0
     for seed in seeds:
         flipped = np.random.default_rng([seed, 1]).random(len(table)) < rate
         labels = data.first_wins ^ flipped
         found = review(data, table, np.arange(len(table)), labels)
         score = found.get_column("noise_score").to_numpy()
-        ours += auc(score, flipped, drawn) / len(seeds)
-        alone += auc(1 - found.get_column("peer_probability").to_numpy(), flipped, drawn) / len(seeds)
+        mine[""].append(score)
+        mine["peers_"].append(1 - found.get_column("peer_probability").to_numpy())
+        wrong.append(flipped)
         gap += calibration_gap(score, flipped) / len(seeds)
         mean_score += float(score.mean()) / len(seeds)
         for name, quality in cleanlab_scores(table, labels, data.cluster):
-            theirs[name] = theirs.get(name, 0.0) + auc(-quality, flipped, drawn) / len(seeds)
+            theirs.setdefault(name, []).append(-quality)
+
+    def area(scores: list[Doubles], rows: Doubles) -> Doubles:
+        return np.mean([auc(score, flipped, rows) for score, flipped in zip(scores, wrong, strict=True)], axis=0)
+
+    ours, alone = (area(mine[kind], drawn) for kind in ("", "peers_"))
     told: dict[str, object] = {"auc": float(ours[0]), "peers_auc": float(alone[0]), "mean_score": mean_score, "ece": gap}
     differences = {}
-    for kind, is_pairs, mine in (("", False, ours), ("peers_", False, alone), ("pair_folds_", True, ours)):
+    for kind, is_pairs, own in (("", False, ours), ("peers_", False, alone), ("pair_folds_", True, ours)):
         names = [name for name in theirs if name.startswith("folds_of_pairs") == is_pairs]
-        best = max(names, key=lambda name: float(theirs[name][0]))
-        differences[kind] = mine - theirs[best]
-        told |= {f"{kind}peer": best, f"{kind}peer_auc": float(theirs[best][0])}
+        best = max(names, key=lambda name: float(area(theirs[name], drawn[:1])[0]))
+        rival = area(theirs[best], drawn)
+        differences[kind] = own - rival
+        told |= {f"{kind}peer": best, f"{kind}peer_auc": float(rival[0])}
         told |= {f"{kind}difference": float(differences[kind][0]), f"{kind}interval": interval(differences[kind])}
     return told, differences
 

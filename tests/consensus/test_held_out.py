@@ -5,12 +5,17 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
+from pipeline.config import ConsensusConfig
+from pipeline.consensus import held_out as held_out_module
 from pipeline.consensus.dawid_skene import DawidSkene
 from pipeline.consensus.em import fit
 from pipeline.consensus.graded import Graded
-from pipeline.consensus.held_out import held_out, held_out_statistics
+from pipeline.consensus.held_out import held_out, held_out_statistics, sample
+from pipeline.consensus.models import foretell
 from pipeline.consensus.patterns import merge, number_annotators, patterns_of
+from pipeline.consensus.votes import VOTES
 from pipeline.identity import content_hash
 from tests.benchmarks.annotators import simulate
 from tests.consensus.vote_rows import cell
@@ -109,3 +114,22 @@ def test_the_graded_model_foretells_simulated_votes_better_than_majority() -> No
     gain = table.filter((pl.col("statistic") == "held_out_gain_graded") & (pl.col("subject_kind") == "dataset"))
     assert gain["low"].item() > 0
     assert np.isfinite(gain["high"].item())
+
+
+def test_a_sample_holds_whole_pairs_with_two_votes_and_is_the_same_however_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f"{pair:02d}", f"{pair:02d}{n}", f"w{n}", "human", "s", 1, None, None) for pair in range(9) for n in range(1 + pair % 3)]
+    votes = pl.DataFrame(rows, schema=VOTES, orient="row")
+    monkeypatch.setattr(held_out_module, "MOST_VOTES", 9)
+
+    drawn = sample(votes)
+    assert drawn.group_by("pair_id", maintain_order=True).len().rows() == [("01", 2), ("02", 3), ("04", 2)]
+    parts = [sample(votes.filter(pl.col("pair_id") < "04")), sample(votes.filter(pl.col("pair_id") >= "04"))]
+    assert_frame_equal(sample(pl.concat(parts[::-1])), drawn)
+
+
+def test_too_few_votes_to_hide_any_give_no_statistics() -> None:
+    rows = [("ab", "1", "u", "human", "s", 1, None, None), ("ab", "2", "v", "human", "s", 1, None, None)]
+    for votes in (pl.DataFrame(rows, schema=VOTES, orient="row"), pl.DataFrame(schema=VOTES)):
+        found = foretell(votes, ConsensusConfig())
+        assert set(found["subject_kind"].to_list()) <= {"dataset", "source"}
+        assert found["n"].sum() <= 12

@@ -268,7 +268,7 @@ class TestInit:
         write_jsonl(tmp_path / "n.jsonl", NUMBERED)
         (source,) = written("n.jsonl", tmp_path, tmp_path).sources
         assert source.layout == "ab"
-        said = source.fields.model_dump(exclude_none=True)
+        said = source.fields.model_dump(exclude_defaults=True)
         assert said == {"prompt": "input", "response_a": "output_1", "response_b": "output_2", "winner": "label"}
 
     def test_one_layout_is_one_source(self, tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ class TestInit:
         source = SourceConfig.model_validate({"name": "odd", "uri": "odd.jsonl", "layout": "chosen_rejected", "fields": fields})
         groups: list[Group] = inspect("odd.jsonl", tmp_path, 10, source)
         text = starter_config("odd.jsonl", tmp_path, tmp_path, groups)
-        said = parse_config(yaml.safe_load(text), "starter").sources[0].fields.model_dump(exclude_none=True)
+        said = parse_config(yaml.safe_load(text), "starter").sources[0].fields.model_dump(exclude_defaults=True)
         assert said == fields
 
     def test_annotators_called_like_models_are_judges(self, tmp_path: Path) -> None:
