@@ -39,7 +39,7 @@ MOST_INGEST_TASKS = 64
 GZIP_FACTOR = 4  # text grows by about that when unpacked
 PACKAGES = (
     "prefine", "polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers", "numpy", "py3langid",
-    "phonenumbers", "python-stdnum", "detect-secrets", "numba", "rensa", "rapidfuzz",
+    "phonenumbers", "python-stdnum", "detect-secrets", "numba", "rensa", "rapidfuzz", "scipy",
 )  # fmt: skip
 
 

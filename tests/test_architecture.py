@@ -93,7 +93,7 @@ FOREIGN: dict[str, set[str]] = {
     "pipeline.statistics": TABLES | {"scipy"},
     "pipeline.consensus": TABLES | {"scipy"},
     "pipeline.bias": TABLES | {"scipy"},
-    "pipeline.noise": TABLES | {"scipy"},
+    "pipeline.noise": TABLES | {"scipy", "threadpoolctl"},
     "pipeline.noise_rates": TABLES | {"scipy"},
     "pipeline.sensitive": {"polars", "phonenumbers", "stdnum", "detect_secrets"},
     **dict.fromkeys(EDGES, TABLES | {"duckdb", "fsspec"}),

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from pipeline.noise.features import Single, block_sizes, features
 from pipeline.noise.folds import fold_of
@@ -145,7 +146,8 @@ def fit(sample: pl.DataFrame, dimensions: int) -> Review | None:
     table: Single = sample.get_column("features").to_numpy()
     fold = fold_of(sample.get_column("prompt_cluster_id"), FOLDS)
     blocks = block_sizes(dimensions, table.shape[1] - sum(block_sizes(dimensions, 0)))
-    peers = fit_peers(table, np.ones(sample.height), _weight(sample), fold, folds=FOLDS, blocks=blocks)
+    with threadpool_limits(limits=1, user_api="blas"):  # many small systems: threads that wait for each other take longer than one alone
+        peers = fit_peers(table, np.ones(sample.height), _weight(sample), fold, folds=FOLDS, blocks=blocks)
     told = sample.drop("features").with_row_index("row")
     said = log_odds(peers, table, fold)
     groups = told.partition_by("source", as_dict=True)
