@@ -39,7 +39,7 @@ demo: .venv/.installed-run
 	$(BIN)/prefine demo $(ARGS)
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -q --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -41,6 +41,7 @@ def run(
     """Curate a dataset: ingest, merge, score, filter, split and publish a version."""
     loaded = load_config(config)
     rules.compile_rules(loaded.rules, loaded.content)  # a mistake is told before anything starts
+    rules.check_weights(loaded.weights.balance, loaded.content)
     _curate(config, limit)
 
 

@@ -96,7 +96,7 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
     config = load_config(config_path)
     base = str(Path(config_path).resolve().parent)
     ruleset = rules.compile_rules(config.rules, config.content)
-    scoring.check(config)
+    rules.check_weights(config.weights.balance, config.content)
     files = input_files(config, base, limit)
     benchmarks = decontaminating.read_benchmarks(config, base)
     root = dataset_root(config, base, limit)

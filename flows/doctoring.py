@@ -27,6 +27,7 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
         try:
             loaded = load_config(config)
             rules.compile_rules(loaded.rules, loaded.content)
+            rules.check_weights(loaded.weights.balance, loaded.content)
         except PrefineError as error:
             yield "config", False, str(error)
             return

@@ -7,9 +7,8 @@ import polars as pl
 
 from flows import steps, vectors, voting
 from flows.steps import Run
-from pipeline import noise_rates, rules, storage, weights
+from pipeline import noise_rates, storage, weights
 from pipeline.bias import balance, length_control, outcomes, panel
-from pipeline.config import BalanceConfig, PipelineConfig, RuleConfig, RulesConfig
 from pipeline.dedup import merging
 from pipeline.noise import review
 from pipeline.signals import model_scores
@@ -17,17 +16,6 @@ from pipeline.store import Store
 
 _REVIEW = ("peers", "reviewers")  # scratch tables of what `review.fit` gave; absent: too few pairs
 _WEIGHED = ["pair_id", "p_soft", "noise_score", "margin", "tie", "sources"]
-
-
-def check(config: PipelineConfig) -> None:
-    """Raise before any work what is wrong with the weights.
-
-    Raises:
-        ConfigError: `weights.balance` names no signal, one that is no number, or one that is switched off.
-    """
-    if config.weights.balance is not None:
-        rule = RuleConfig(name="weights.balance", balance=BalanceConfig(signal=config.weights.balance))
-        rules.compile_rules(RulesConfig(preset="none", add=[rule]), config.content)
 
 
 def summarise(run: Run, partition: int) -> None:

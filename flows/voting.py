@@ -8,6 +8,7 @@ import polars as pl
 from flows.steps import Run
 from pipeline import storage
 from pipeline.consensus import annotators, camps, cycles, held_out, judges, labels, models, patterns, roster, stored
+from pipeline.consensus.votes import VOTES
 from pipeline.schemas import ANNOTATOR
 from pipeline.signals import degenerate
 from pipeline.statistics import agreement
@@ -91,7 +92,7 @@ def fit(run: Run, partitions: list[int]) -> None:
         found.statistics,
         statistics_table(about),
         models.fit_statistics(fitted, counted),
-        models.foretell(held_out.sample(pl.concat(parts("shared-votes"))), run.config.consensus),
+        models.foretell(held_out.sample(pl.concat([VOTES.to_frame(), *parts("shared-votes")])), run.config.consensus),
         roster.left_out_statistics(parts("left-out")),
     ]
     storage.write_table(pl.concat(statistics), run.whole("vote-statistics"))

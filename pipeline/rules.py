@@ -121,6 +121,17 @@ def compile_rules(config: RulesConfig, content: ContentConfig | None = None) -> 
     return rules
 
 
+def check_weights(balance: str | None, content: ContentConfig) -> None:
+    """Check what `weights.balance` names.
+
+    Raises:
+        ConfigError: it is no signal, no number, or switched off.
+    """
+    if balance is not None:
+        _require_number("weights.balance", balance, "balance")
+        _require_computed("weights.balance", balance, content)
+
+
 def rounds(rules: list[Rule]) -> list[list[Rule]]:
     """Group rules, in order, into rounds: consecutive `drop_if` rules together, each other rule by itself."""
     grouped: list[list[Rule]] = []

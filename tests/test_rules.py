@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.conditions import COLUMNS
-from pipeline.config import RuleConfig, RulesConfig
+from pipeline.config import ContentConfig, RuleConfig, RulesConfig
 from pipeline.errors import ConfigError, SchemaError
-from pipeline.rules import PRESETS, Rule, apply_local, apply_share, compile_rules, reduce_share, rounds, summarise_share
+from pipeline.rules import PRESETS, Rule, apply_local, apply_share, check_weights, compile_rules, reduce_share, rounds, summarise_share
 
 WHY = ["pair_id", "reason", "score", "threshold", "detail"]
 
@@ -420,3 +420,18 @@ def test_local_rules_lose_no_pair_and_treat_each_by_itself(rows: list[tuple[bool
     assert sorted([*result.kept["pair_id"], *result.dropped["pair_id"]]) == pairs["pair_id"].to_list()
     alone = [apply_local(pairs[i], rules).dropped for i in range(pairs.height)]
     assert_frame_equal(pl.concat([result.dropped.clear(), *alone]), result.dropped)
+
+
+@pytest.mark.parametrize(
+    ("balance", "message"),
+    [
+        ("chars_gpa", "rule 'weights.balance': unknown column 'chars_gpa'; did you mean 'chars_gap'"),
+        ("conflict", "rule 'weights.balance': balance ranks by 'conflict', which is no number"),
+        ("chosen_personal", "is not computed, because content.personal is false"),
+    ],
+)
+def test_what_weights_balance_is_checked_before_any_work(balance: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check_weights(balance, ContentConfig(personal=False))
+    check_weights("chars_gap", ContentConfig())
+    check_weights(None, ContentConfig())
