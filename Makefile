@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make demo    curate the sample data in data/ (ARGS=folder: where to; prefine-demo if left out)"
-	@echo "make test    all tests, with branch coverage (ARGS: passed to pytest)"
+	@echo "make test    all tests (ARGS: passed to pytest; --cov for branch coverage)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   benchmarks, one JSON line each"
 	@echo "make data    write data/ again from its generator"
@@ -39,7 +39,7 @@ demo: .venv/.installed-run
 	$(BIN)/prefine demo $(ARGS)
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -q $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -20,19 +20,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with a Prefect server come last: its threads live on to the end of the session, beside every test after them.
+    """Tests with a Prefect server come last: its threads live on to the end of the session, beside every test after them."""
+    items.sort(key=lambda item: "flows" in item.path.parts or item.path.name == "test_real_sources.py")
 
-    With several processes (`-n 2 --dist loadgroup`) they come first, in one of them, and the others take the rest meanwhile.
-    """
-
-    def has_server(item: pytest.Item) -> bool:
-        return "flows" in item.path.parts or item.path.name == "test_real_sources.py"
-
-    apart = "PYTEST_XDIST_WORKER" in os.environ
-    items.sort(key=lambda item: has_server(item) != apart)
-    for item in items:
-        if apart and has_server(item):
-            item.add_marker(pytest.mark.xdist_group("flows"))
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> str:
