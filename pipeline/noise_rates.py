@@ -185,7 +185,7 @@ def _recommended(subject: _Subject, single: Statistic, repeated: Statistic, mode
     elif math.isfinite(peers.value):
         found = peers._replace(statistic="epsilon", note=f"no repeated judgements: {peers.statistic}; {peers.note}")
     else:
-        words = f"{repeated.n} pairs have two votes for a side ({FEW_PAIRS} are needed), and no peers say more: the rate cannot be known"
+        words = f"pairs with two votes for a side: {repeated.n}, {FEW_PAIRS} are needed; and no peers say more: the rate cannot be known"
         return unknown("epsilon", subject, repeated.n, _RATE, words)
     if found.value >= TOO_NOISY:
         return unknown("epsilon", subject, found.n, _RATE, f"{found.value:.2f} is too near one half for rDPO; {found.note}")

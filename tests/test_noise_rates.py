@@ -95,7 +95,7 @@ def test_one_vote_each_and_no_peers_leave_epsilon_unknown() -> None:
     votes = flipped_votes(1, 0.2, pairs=50, each=1)
     found = rates(votes, labels(votes["pair_id"]))
     assert found["epsilon"]["value"] is None
-    assert found["epsilon"]["note"] == "0 pairs have two votes for a side (30 are needed), and no peers say more: the rate cannot be known"
+    assert found["epsilon"]["note"] == "pairs with two votes for a side: 0, 30 are needed; and no peers say more: the rate cannot be known"
     assert found["vote_noise_repeated"]["note"] == "no pair has two votes for a side"
     assert found["label_noise_votes"]["value"] is None
     assert "nothing to tell right from wrong by" in str(found["label_noise_votes"]["note"])
