@@ -34,7 +34,7 @@ def fit(run: Run, partitions: list[int]) -> None:
     """Fit over all partitions what each pair's scores are read from."""
 
     def parts(table: str) -> list[pl.DataFrame]:
-        return [storage.read_table(run.place(table, p)) for p in partitions]
+        return steps.read_each(run, table, partitions)
 
     models, ranks = model_scores.reduce_model_scores(parts("rm-models"), parts("rm-sums"))
     storage.write_table(models, run.whole("rm-models"))
@@ -85,29 +85,31 @@ def reduce_weights(run: Run, partitions: list[int], rounds: int) -> list[pl.Data
     sums = [weights.summarise_weights(storage.read_table(place, _WEIGHED)) for place in places]
     scales = weights.reduce_weights(sums, noise=config.noise, strength=config.strength)
     storage.write_table(scales.sources, run.whole("weight-scales"))
-    told = []
-    if config.balance is not None:
-        rule = balance.Balance("weights", config.balance)
-        parts = [balance.summarise_balance(storage.read_table(place, ["pair_id", rule.signal]), rule) for place in places]
-        found = balance.reduce_balance(parts, rule)
-        storage.write_table(found.to_table(), run.whole("weight-bins"))
-        told = [found.statistics]
-    columns = [*_WEIGHED, *([] if config.balance in (None, *_WEIGHED) else [str(config.balance)])]
+    if config.balance is None:
+        return []
+    rule = balance.Balance("weights", config.balance)
+    parts = [balance.summarise_balance(storage.read_table(place, ["pair_id", rule.signal]), rule) for place in places]
+    found = balance.reduce_balance(parts, rule)
+    storage.write_table(found.to_table(), run.whole("weight-bins"))
+    columns = list(dict.fromkeys([*_WEIGHED, rule.signal]))
     weighed = [weights.summarise_mean(_weighed(run, storage.read_table(place, columns))) for place in places]
     storage.write_table(pl.DataFrame({"mean": [weights.reduce_mean(weighed)]}), run.whole("weight-mean"))
-    return told
+    return [found.statistics]
 
 
 def add_weights(run: Run, pairs: pl.DataFrame) -> pl.DataFrame:
     """Set `weight`: 1, or what the config asks for."""
     if not run.config.weights.any:
         return pairs.with_columns(weight=pl.lit(1.0, pl.Float32))
+    weighed = _weighed(run, pairs)
+    if run.config.weights.balance is None:
+        return weighed
     mean = storage.read_table(run.whole("weight-mean")).item()
-    return _weighed(run, pairs).with_columns((pl.col("weight") / mean).cast(pl.Float32))
+    return weighed.with_columns((pl.col("weight") / mean).cast(pl.Float32))
 
 
 def _weighed(run: Run, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The pairs with `weight`, up to a factor that is the same for all."""
+    """The pairs with `weight`; where a signal is balanced, up to a factor that is the same for all."""
     config = run.config.weights
     scales = weights.WeightScales(storage.read_table(run.whole("weight-scales")))
     weighed = weights.add_weights(pairs, scales, noise=config.noise, strength=config.strength)
@@ -121,6 +123,6 @@ def _weighed(run: Run, pairs: pl.DataFrame) -> pl.DataFrame:
 def statistics(run: Run, partitions: list[int], balanced: list[pl.DataFrame]) -> pl.DataFrame:
     """Every number about the data set and its sources; `balanced` is what rules that balance a signal found."""
     parts = [storage.read_table(run.whole(f"{name}-statistics")) for name in ("vote", "score")]
-    votes, labels = ([storage.read_table(run.place(name, p)) for p in partitions] for name in ("agreement", "noise"))
+    votes, labels = (steps.read_each(run, name, partitions) for name in ("agreement", "noise"))
     parts.append(voting.cycle_statistics(run, partitions))
     return pl.concat([*parts, *balanced, noise_rates.noise_rates(votes, labels)]).sort("statistic", "subject_kind", "subject", "note")

@@ -58,6 +58,11 @@ class Run:
         return f"buckets {first:02x}-{last:02x}"
 
 
+def read_each(run: Run, table: str, partitions: list[int]) -> list[pl.DataFrame]:
+    """One scratch table of several partitions, each by itself."""
+    return [storage.read_table(run.place(table, p)) for p in partitions]
+
+
 def read_parts(run: Run, table: str, partition: int, columns: list[str] | None = None) -> pl.DataFrame | None:
     """All files of one scratch table of a partition; None where there are none."""
     folder = storage.join(run.scratch, table, f"{partition:03d}")
@@ -152,7 +157,7 @@ def reduce_summaries(run: Run, partitions: list[int]) -> None:
     """Repeated answers, prompts that are one cluster, and held-out clusters of the whole data set."""
 
     def parts(table: str) -> list[pl.DataFrame]:
-        return [storage.read_table(run.place(table, p)) for p in partitions]
+        return read_each(run, table, partitions)
 
     prompts = pl.concat([pl.DataFrame(schema={"prompt_cluster_id": pl.String, "prompt_text": pl.String}), *parts("prompts")])
     by_nearness = partitions and run.config.publish.split_by == "near_prompts"
@@ -178,7 +183,9 @@ def add_signals(run: Run, partition: int, learnable: int) -> None:
     pairs = equivalence.add_bmas(pairs, model)
     pairs = degenerate.add_degenerate(votes.add_votes(pairs))
     pairs = style.add_length_percentiles(style.add_style(pairs))
-    learnt = review.sample(pairs, embedded, review.rows_of(pairs, index), learnable)
+    rows = review.rows_of(pairs, index)
+    pairs = review.add_siblings(pairs, embedded, rows)
+    learnt = review.sample(pairs, embedded, rows, learnable)
     storage.write_table(learnt, run.place("peer-sample", partition))
     content = run.config.content
     pairs = truncation.add_truncation(pairs, tokenizer(run.config), content.truncation.lengths)

@@ -5,6 +5,7 @@ Nothing here decides about data: that is `pipeline.consensus`. What partitions s
 
 import polars as pl
 
+from flows import steps
 from flows.steps import Run
 from pipeline import storage
 from pipeline.consensus import annotators, camps, cycles, held_out, judges, labels, models, patterns, roster, stored
@@ -37,6 +38,8 @@ def collect(run: Run, partition: int) -> None:
 def _without_content(run: Run, partition: int, votes: pl.DataFrame) -> pl.Series:
     """The pairs that a judge voted on and that hold an answer without content."""
     judged = votes.filter(pl.col("kind") != judges.HUMAN).select("pair_id").unique()
+    if judged.is_empty():  # most data: its texts need not be read for this
+        return judged.get_column("pair_id")
     pairs = storage.read_table(run.place("marked", partition), ["pair_id", "prompt", *_SIDES]).rename(_SIDES)
     flagged = degenerate.add_degenerate(pairs.join(judged, on="pair_id", how="semi"))
     either = pl.any_horizontal(f"{side}_{flag}" for side in _SIDES.values() for flag in ("empty", "degenerate"))
@@ -53,7 +56,7 @@ def reduce_audit(run: Run, partitions: list[int]) -> None:
     """Number the annotators of all partitions, and let each judge through its gates or not."""
 
     def parts(table: str) -> list[pl.DataFrame]:
-        return [storage.read_table(run.place(table, p)) for p in partitions]
+        return steps.read_each(run, table, partitions)
 
     storage.write_table(patterns.number_annotators(parts("voters")), run.whole("numbers"))
     storage.write_table(judges.reduce_audit(parts("audit")), run.whole("judges"))
@@ -75,7 +78,7 @@ def fit(run: Run, partitions: list[int]) -> None:
     """Fit the vote model, look for camps, and say how reliable each annotator is."""
 
     def parts(table: str) -> list[pl.DataFrame]:
-        return [storage.read_table(run.place(table, p)) for p in partitions]
+        return steps.read_each(run, table, partitions)
 
     numbers = storage.read_table(run.whole("numbers"))
     counted = patterns.merge(parts("patterns"), numbers)
@@ -140,4 +143,4 @@ def _stored(run: Run) -> pl.DataFrame:
 
 def cycle_statistics(run: Run, partitions: list[int]) -> pl.DataFrame:
     """How often preferences go round in circles, over all partitions."""
-    return cycles.cycle_statistics([storage.read_table(run.place("cycles", p)) for p in partitions])
+    return cycles.cycle_statistics(steps.read_each(run, "cycles", partitions))

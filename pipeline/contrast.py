@@ -12,8 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.similarity import nearest
-from pipeline.statistics.intervals import wilson
-from pipeline.statistics.table import Statistic, statistics_table, unknown
+from pipeline.statistics.table import Statistic, share, statistics_table, unknown
 from pipeline.texts import WORD
 
 CONTRASTS: Final = pl.Schema({"first": pl.String, "second": pl.String, "cosine": pl.Float64})
@@ -113,7 +112,6 @@ def _consistency(four: pl.DataFrame, name: str, compared: tuple[tuple[str, str],
     n, hits, subject = len(right), int(right.sum()), ("reward_model", scorer)
     if not n:
         return unknown(name, subject, 0, "share", "no contrast has the scores it needs")
-    low, high = wilson(hits, n)
     missing = 2 * four.height - n
     note = f"{missing} of {2 * four.height} comparisons lack a score" if missing else None
-    return Statistic(name, *subject, hits / n, float(low), float(high), n, "share", note)
+    return share(name, subject, hits, n, note)

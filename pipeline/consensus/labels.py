@@ -10,6 +10,12 @@ NOTHING_KNOWN = math.log2(3)  # bits: the entropy of three outcomes that are as 
 _EQUAL = 1e-12  # sums of equal terms in another order
 
 
+def entropy() -> pl.Expr:
+    """Bits, 0 to 1.585, of p_low, p_tie, p_high."""
+    outcomes = (pl.col(name) for name in POSTERIORS.names()[1:])
+    return pl.sum_horizontal(pl.when(p > 0).then(-p * p.log(2.0)).otherwise(0.0) for p in outcomes).clip(0.0, None)
+
+
 def choose(tally: pl.DataFrame, posteriors: pl.DataFrame) -> pl.DataFrame:
     """Choose each pair's likelier side.
 

@@ -15,7 +15,7 @@ from pipeline.consensus.cycles import count_triads, refuse_rankings, summarise_c
 from pipeline.consensus.dawid_skene import DawidSkene
 from pipeline.consensus.graded import Graded
 from pipeline.consensus.held_out import held_out, held_out_statistics
-from pipeline.consensus.labels import POSTERIORS
+from pipeline.consensus.labels import POSTERIORS, entropy
 from pipeline.consensus.majority import majority
 from pipeline.consensus.patterns import Patterns
 from pipeline.consensus.votes import VOTES
@@ -140,11 +140,10 @@ def decide(
     told = placed.join(triads.select("group", "cyclic_share", no_ranking="reason"), on="group", how="left", maintain_order="left")
     if config.method == "bradley-terry":
         told = _ranked(told, votes, annotators)
-    entropy = pl.sum_horizontal(pl.when(pl.col(p) > 0).then(-pl.col(p) * pl.col(p).log(2.0)).otherwise(0.0) for p in POSTERIORS.names()[1:])
     ordered = votes.sort("pair_id", "judgement_id")  # a float sum must not depend on the order of rows
     counts = ordered.group_by("pair_id", maintain_order=True).agg(votes_admitted=pl.len().cast(pl.Int64), strength=_VALUE.mean())
     joined = told.join(counts, on="pair_id", how="left", maintain_order="left")
-    decided = joined.with_columns(posterior_entropy=entropy.clip(0.0, None)).select(DECIDED.names()).cast(DECIDED)  # type: ignore[arg-type, unused-ignore]
+    decided = joined.with_columns(posterior_entropy=entropy()).select(DECIDED.names()).cast(DECIDED)  # type: ignore[arg-type, unused-ignore]
     return Decided(decided, summarise_cycles(triads))
 
 

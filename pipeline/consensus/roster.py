@@ -6,8 +6,7 @@ from pipeline.consensus.annotators import counted_share
 from pipeline.consensus.judges import HUMAN
 from pipeline.stage import UNNAMED
 from pipeline.statistics.agreement import WHOLE
-from pipeline.statistics.intervals import wilson
-from pipeline.statistics.table import Statistic, statistics_table, unknown
+from pipeline.statistics.table import Statistic, share, statistics_table, unknown
 
 _COUNTS = ("votes", "pairs", "shared_pairs")
 _HABITS = ("ties", "ordered", "first")
@@ -73,8 +72,7 @@ def left_out_statistics(parts: list[pl.DataFrame]) -> pl.DataFrame:
 def _left_out(subject: tuple[str, str], votes: int, total: int) -> Statistic:
     if not total:
         return unknown("votes_left_out", subject, 0, "share", "there are no votes")
-    low, high = wilson(votes, total)
-    return Statistic("votes_left_out", *subject, votes / total, float(low), float(high), total, "share")
+    return share("votes_left_out", subject, votes, total)
 
 
 def annotators(modelled: pl.DataFrame, voters: list[pl.DataFrame], groups: pl.DataFrame, judges: pl.DataFrame, policy: str) -> pl.DataFrame:

@@ -7,9 +7,10 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.consensus.labels import POSTERIORS, entropy
+
 # What a published version says of its pairs.
 STORED: Final = pl.Schema({"pair_id": pl.String, "chosen_id": pl.String, "n_votes": pl.Int64, "p_chosen": pl.Float64, "p_tie": pl.Float64})
-_SIDES: Final = ("p_low", "p_high")
 
 
 def still_valid(stored: pl.DataFrame, tally: pl.DataFrame) -> pl.DataFrame:
@@ -39,9 +40,7 @@ def keep_posteriors(said: pl.DataFrame, valid: pl.DataFrame) -> pl.DataFrame:
         said: pair_id, p_low, p_tie, p_high, posterior_entropy (bits), and other columns; any order, which stays.
         valid: of `still_valid`.
     """
-    names = [_SIDES[0], "p_tie", _SIDES[1]]
-    entropy = pl.sum_horizontal(pl.when(pl.col(p) > 0).then(-pl.col(p) * pl.col(p).log(2.0)).otherwise(0.0) for p in names)
-    kept = valid.select("pair_id", *names, posterior_entropy=entropy.clip(0.0, None))
+    kept = valid.select(*POSTERIORS, posterior_entropy=entropy())
     return said.update(kept, on="pair_id", how="left", maintain_order="left")
 
 

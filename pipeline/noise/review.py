@@ -21,6 +21,7 @@ LEAST_PAIRS: Final = 100  # fewer teach it nothing that would hold
 LEAST_OF_SOURCE: Final = 300  # fewer do not tell how often their labels are wrong
 COLUMNS: Final = ("noise_score", "peer_probability", "peer_disagreement", "neighbour_agreement", "peer_verdict")
 _KINDS: Final = dict.fromkeys(COLUMNS[:-1], pl.Float64()) | {COLUMNS[-1]: pl.String()}
+_SIBLINGS: Final = ("sibling_balance", "sibling_mass")
 _SOURCE: Final = pl.col("sources").list.join("\n")
 _ROWS: Final = 16_384  # pairs whose features are held at once, some 80 MB
 _LINES, _MARKS = r"\n", r"(?m)^\s*(?:[-*#]|\d+[.)])|\*\*"  # of lists, headings and bold text
@@ -84,9 +85,8 @@ def features_of(pairs: pl.DataFrame, vectors: Vectors, rows: Rows) -> Single:
         vectors: (M, D) unit vectors.
         rows: which of them is each prompt's, chosen's and rejected's; -1: a blank text.
     """
-    padded = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), vectors.dtype)])  # row -1
     counts = [_counts(pairs, side) for side in ("chosen", "rejected")]
-    prompt, chosen, rejected = (padded[place] for place in rows)
+    prompt, chosen, rejected = (_taken(vectors, places) for places in rows)
     return features(prompt, chosen, rejected, counts[0] - counts[1])
 
 
@@ -103,33 +103,45 @@ def confidence(pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
     return pairs.select(pl.when("tie").then(0.0).otherwise(sure)).to_series().to_numpy()
 
 
-def siblings_of(pairs: pl.DataFrame, vectors: Vectors, rows: Rows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Evidence from the other pairs of the same prompt: `neighbours.siblings`, chosen first. All pairs of each prompt must be there."""
-    padded = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), vectors.dtype)])
-    ones = np.ones(pairs.height)
-    return siblings(pairs.get_column("prompt_id"), padded[rows[1]], padded[rows[2]], ones, confidence(pairs))
+def _taken(vectors: Vectors, places: npt.NDArray[np.int64]) -> Vectors:
+    """The vectors of texts, a zero row for a blank one."""
+    taken = np.zeros((len(places), vectors.shape[1]), vectors.dtype)
+    known = places >= 0
+    taken[known] = vectors[places[known]]
+    return taken
+
+
+def add_siblings(pairs: pl.DataFrame, vectors: Vectors, rows: Rows) -> pl.DataFrame:
+    """Add `sibling_balance` and `sibling_mass`: evidence from the other pairs of the same prompt, chosen first (`neighbours.siblings`).
+
+    Args:
+        pairs: all pairs of each prompt, votes decided.
+        vectors: as for `features_of`.
+        rows: likewise.
+    """
+    first, second = (_taken(vectors, places) for places in rows[1:])
+    balance, mass = siblings(pairs.get_column("prompt_id"), first, second, np.ones(pairs.height), confidence(pairs))
+    return pairs.with_columns(sibling_balance=pl.Series(balance), sibling_mass=pl.Series(mass))
 
 
 def sample(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, share_of: int) -> pl.DataFrame:
     """A partition's pairs that the peers learn from.
 
     Args:
-        pairs: rows of whole prompts with prompt_cluster_id, p_chosen, p_tie, tie, left_stage (null: it goes on).
+        pairs: rows of `add_siblings` with prompt_cluster_id, p_chosen, p_tie, tie, left_stage (null: it goes on).
         vectors: as for `features_of`.
         rows: likewise.
         share_of: how many pairs of the data set may be sampled.
 
     Returns:
-        pair_id, prompt_cluster_id, weight, balance, mass, source (of several: their names, joined) and `features` (a float32 array).
+        pair_id, prompt_cluster_id, weight, sibling_balance, sibling_mass, source (of several: their names, joined) and `features` (a
+        float32 array).
     """
-    balance, mass = siblings_of(pairs, vectors, rows)
     drawn = ~pl.col("tie") & pl.col("left_stage").is_null() & is_sampled(share_of)
-    told = pairs.with_columns(
-        weight=pl.Series(confidence(pairs)), balance=pl.Series(balance), mass=pl.Series(mass), row=pl.int_range(pl.len())
-    ).filter(drawn)
+    told = pairs.with_columns(weight=pl.Series(confidence(pairs)), row=pl.int_range(pl.len())).filter(drawn)
     taken = told.get_column("row").to_numpy()
     table = features_of(told, vectors, tuple(places[taken] for places in rows))
-    kept = told.select("pair_id", "prompt_cluster_id", "weight", "balance", "mass", source=_SOURCE)
+    kept = told.select("pair_id", "prompt_cluster_id", "weight", *_SIBLINGS, source=_SOURCE)
     return kept.with_columns(features=pl.Series(table, dtype=pl.Array(pl.Float32, table.shape[1])))
 
 
@@ -157,7 +169,7 @@ def fit(sample: pl.DataFrame, dimensions: int) -> Review | None:
 
 def _reviewer(sample: pl.DataFrame, said: npt.NDArray[np.float64], fold: npt.NDArray[np.int64]) -> Reviewer:
     rows = sample.get_column("row").to_numpy()
-    balance, mass = (sample.get_column(name).to_numpy() for name in ("balance", "mass"))
+    balance, mass = (sample.get_column(name).to_numpy() for name in _SIBLINGS)
     return fit_reviewer(said[:, rows], balance, mass, np.ones(len(rows)), _weight(sample), fold[rows], folds=FOLDS)
 
 
@@ -172,11 +184,16 @@ def add_noise(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, found: Review |
     """Add COLUMNS: what the peers that never saw a pair's prompt cluster say of its label.
 
     Args:
-        pairs: rows of whole prompts with prompt_cluster_id, votes decided.
+        pairs: rows of `add_siblings` with prompt_cluster_id.
         vectors: as for `features_of`.
         rows: likewise.
         found: what `fit` gave for the data set; None: too few pairs, and all columns are null.
+
+    Returns:
+        The rows in their order, without the columns of `add_siblings`.
     """
+    balance, mass = (pairs.get_column(name).to_numpy() for name in _SIBLINGS)
+    pairs = pairs.drop(_SIBLINGS)
     if found is None:
         return pairs.with_columns(pl.lit(None, kind).alias(name) for name, kind in _KINDS.items())
     fold = fold_of(pairs.get_column("prompt_cluster_id"), FOLDS)
@@ -185,7 +202,6 @@ def add_noise(pairs: pl.DataFrame, vectors: Vectors, rows: Rows, found: Review |
         part = slice(start, start + _ROWS)
         table = features_of(pairs[part], vectors, tuple(places[part] for places in rows))
         said[:, part] = log_odds(found.peers, table, fold[part])
-    balance, mass = siblings_of(pairs, vectors, rows)
     sources = pairs.select(_row=pl.int_range(pl.len()), source=_SOURCE)
     known = sources.with_columns(source=pl.when(pl.col("source").is_in(list(found.reviewers))).then("source").otherwise(pl.lit("")))
     parts = [known.select("_row").clear().with_columns(pl.lit(None, kind).alias(name) for name, kind in _KINDS.items())]

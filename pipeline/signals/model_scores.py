@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.statistics.intervals import wilson
-from pipeline.statistics.table import Statistic, statistics_table, unknown
+from pipeline.statistics.table import Statistic, share, statistics_table, unknown
 
 Floats = npt.NDArray[np.float64]
 
@@ -140,7 +139,7 @@ def model_statistics(models: pl.DataFrame, ranks: pl.DataFrame, dataset: str) ->
     n = int(ranks["pairs"].sum())
     if n:
         negative = int(ranks.filter(pl.col("rm_mean") < 0)["pairs"].sum())
-        rows.append(_share("rm_mean_negative", ("dataset", dataset), negative, n, None))
+        rows.append(share("rm_mean_negative", ("dataset", dataset), negative, n, None))
     return statistics_table(rows)
 
 
@@ -149,14 +148,9 @@ def _agreement(model: dict[str, int | str]) -> Statistic:
     subject = ("reward_model", str(model["model"]))
     note = f"{one_sided} pairs have a score for one answer only" if one_sided else None
     if pairs and model["telling"]:
-        return _share("rm_label_agreement", subject, agree + equal / 2, pairs, note)
+        return share("rm_label_agreement", subject, agree + equal / 2, pairs, note)
     why = _CONSTANT if pairs else "no pair with a label has a score for both answers"
     return unknown("rm_label_agreement", subject, pairs, "share", "; ".join(filter(None, (why, note))))
-
-
-def _share(statistic: str, subject: tuple[str, str], hits: float, n: int, note: str | None) -> Statistic:
-    low, high = wilson(hits, n)
-    return Statistic(statistic, *subject, hits / n, float(low), float(high), n, "share", note)
 
 
 def _constant(models: pl.DataFrame) -> pl.Series:

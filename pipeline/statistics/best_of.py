@@ -4,8 +4,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.statistics.bootstrap import Floats
-from pipeline.statistics.intervals import wilson
-from pipeline.statistics.table import Statistic, statistics_table, unknown
+from pipeline.statistics.table import Statistic, share, statistics_table, unknown
 
 
 def best_of(scored: pl.DataFrame) -> pl.DataFrame:
@@ -62,8 +61,7 @@ def best_of_statistics(found: pl.DataFrame, scorer: str) -> pl.DataFrame:
             [unknown(name, subject, 0, "share", "no prompt has one right answer and a score of each") for name in names]
         )
     hits = int(found["on_top"].sum())
-    low, high = wilson(hits, n)
-    accuracy = Statistic(names[1], *subject, hits / n, float(low), float(high), n, "share")
+    accuracy = share(names[1], subject, hits, n)
     return statistics_table([_mean(names[0], subject, found["credit"]), accuracy, _mean(names[2], subject, found["reciprocal_rank"])])
 
 

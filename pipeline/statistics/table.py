@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from pipeline.statistics.intervals import wilson
+
 STATISTIC: Final = pl.Schema(
     {
         "statistic": pl.String,
@@ -38,6 +40,12 @@ def statistics_table(rows: list[Statistic]) -> pl.DataFrame:
     """STATISTIC, sorted by statistic, subject_kind, subject. A value without an interval keeps null bounds."""
     table = pl.DataFrame([row._asdict() for row in rows], schema=STATISTIC)
     return table.with_columns(pl.col("value", "low", "high").fill_nan(None)).sort("statistic", "subject_kind", "subject")
+
+
+def share(statistic: str, subject: tuple[str, str], hits: float, n: int, note: str | None = None) -> Statistic:
+    """A share, hits / n, with Wilson's interval; n is 1 or more."""
+    low, high = wilson(hits, n)
+    return Statistic(statistic, *subject, hits / n, float(low), float(high), n, "share", note)
 
 
 def unknown(statistic: str, subject: tuple[str, str], n: int, unit: str, note: str) -> Statistic:

@@ -55,7 +55,8 @@ PAIRS, INDEX, VECTORS = world()
 
 
 def sampled(pairs: pl.DataFrame = PAIRS) -> pl.DataFrame:
-    return review.sample(pairs, VECTORS, review.rows_of(pairs, INDEX), pairs.height)
+    rows = review.rows_of(pairs, INDEX)
+    return review.sample(review.add_siblings(pairs, VECTORS, rows), VECTORS, rows, pairs.height)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,8 @@ def models() -> review.Review:
 
 
 def reviewed(pairs: pl.DataFrame, models: review.Review | None) -> pl.DataFrame:
-    return review.add_noise(pairs, VECTORS, review.rows_of(pairs, INDEX), models)
+    rows = review.rows_of(pairs, INDEX)
+    return review.add_noise(review.add_siblings(pairs, VECTORS, rows), VECTORS, rows, models)
 
 
 def test_rows_are_places_in_the_index_and_blank_texts_have_none() -> None:
@@ -90,7 +92,7 @@ def test_the_sample_leaves_out_ties_and_pairs_that_left_but_they_stay_siblings()
 
     assert set(PAIRS["pair_id"]) - set(found["pair_id"]) == {PAIRS["pair_id"][0], PAIRS["pair_id"][5]}
     assert found["weight"].to_list() == pytest.approx([0.54] * 398)
-    assert found["mass"].min() > 0
+    assert found["sibling_mass"].min() > 0
 
 
 def test_about_as_many_are_sampled_as_may_be_and_by_id_alone() -> None:
@@ -167,6 +169,7 @@ def test_each_source_is_reviewed_by_how_often_its_own_labels_are_wrong() -> None
     both = pl.concat([clean.with_columns(p_chosen=pl.lit(0.99)), renamed, few])
     index, vectors = world(1200)[1:]
     rows = review.rows_of(both, index)
+    both = review.add_siblings(both, vectors, rows)
     models = review.fit(review.sample(both, vectors, rows, both.height), DIMENSIONS)
     assert models is not None
     assert sorted(models.reviewers) == ["", "noisy", "s"]
