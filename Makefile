@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make demo    curate the sample data in data/ (ARGS=folder: where to; prefine-demo if left out)"
-	@echo "make test    all tests (ARGS: passed to pytest; --cov for branch coverage)"
+	@echo "make test    all tests, in two processes (ARGS: passed to pytest; --cov for branch coverage, -n0 for one process)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   benchmarks, one JSON line each"
 	@echo "make data    write data/ again from its generator"
@@ -39,7 +39,7 @@ demo: .venv/.installed-run
 	$(BIN)/prefine demo $(ARGS)
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -40,8 +40,7 @@ def run(
 ) -> None:
     """Curate a dataset: ingest, merge, score, filter, split and publish a version."""
     loaded = load_config(config)
-    rules.compile_rules(loaded.rules, loaded.content)  # a mistake is told before anything starts
-    rules.check_weights(loaded.weights.balance, loaded.content)
+    rules.check(loaded)  # a mistake is told before anything starts
     _curate(config, limit)
 
 
@@ -53,7 +52,8 @@ def _curate(config: Path, limit: int | None) -> None:
     print_funnel(outcome.counts)
     news = "unchanged: the content is that of" if outcome.unchanged else "published"
     out.print(f"{outcome.dataset} {news} {outcome.version} in {outcome.dataset_root}", markup=False, highlight=False, soft_wrap=True)
-    now = f"texts embedded now: {outcome.embedded:,}; compared now: {outcome.compared:,}; peak memory {outcome.peak_mb:,} MB"
+    read = "" if outcome.read_by_model is None else f"; answers read by the model now: {outcome.read_by_model:,}"
+    now = f"texts embedded now: {outcome.embedded:,}; compared now: {outcome.compared:,}{read}; peak memory {outcome.peak_mb:,} MB"
     out.print(now, highlight=False)
 
 
@@ -310,6 +310,29 @@ def decontaminate(
         return
     for line in auditing.render(report, loaded, config, added):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    folder: Annotated[str, typer.Argument(help="Where to: an empty or new folder, or a URL.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    form: Annotated[str, typer.Option("--format", help="trl: prompt, chosen, rejected as TRL's trainers read them.")] = "trl",
+    reference_logps: Annotated[
+        bool, typer.Option("--reference-logps", help="With what signals.ches.logps published, for DPO without a reference model.")
+    ] = False,
+    version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    sample: SampleOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write a published version in the form that a trainer reads."""
+    from flows import exporting, progress
+
+    with progress.stage("export", None, "pairs") as done:
+        told = exporting.export(_dataset_root(config, sample), version, folder, form, reference_logps, done)
+    written = ", ".join(f"{split} {rows:,}" for split, rows in told.rows.items())
+    out.print(f"{told.version} exported to {folder}: {written}", markup=False, highlight=False, soft_wrap=True)
+    for reason, count in sorted(told.left_out.items()):
+        out.print(f"left out, {reason}: {count:,}", markup=False, highlight=False)
 
 
 @app.command()

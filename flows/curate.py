@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import decontaminating, deduplicating, ingesting, joining, progress, scoring, steps, voting, writing
+from flows import decontaminating, deduplicating, hidden, ingesting, joining, progress, scoring, steps, voting, writing
 from flows.inputs import InputFile, input_files
 from flows.steps import Run
 from pipeline import publish, queries, rules, storage
@@ -54,6 +54,7 @@ class Outcome:
     counts: list[dict[str, Any]]
     embedded: int
     compared: int
+    read_by_model: int | None  # None: no causal model was asked for
     peak_mb: int
 
 
@@ -95,10 +96,11 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
     """
     config = load_config(config_path)
     base = str(Path(config_path).resolve().parent)
-    ruleset = rules.compile_rules(config.rules, config.content)
-    rules.check_weights(config.weights.balance, config.content)
+    ruleset = rules.check(config)
     files = input_files(config, base, limit)
     benchmarks = decontaminating.read_benchmarks(config, base)
+    if hidden.asked(config):
+        hidden.scorers(config)  # a model that cannot be used is told before any work
     root = dataset_root(config, base, limit)
     run_name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
     runs = storage.join(storage.resolve(config.workspace, base), "runs", root.rsplit("/", 1)[-1])
@@ -184,6 +186,7 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     work.submit("fit votes", voting.fit, run, filled).result()
     learnable = sum(stages.each("consensus", _decide, filled))
     steps.reduce_summaries(run, filled)
+    read = _read_by_model(stages, filled, 2 * learnable) if hidden.asked(run.config) else None
     stages.each("signals", _add_signals, filled, learnable)
     if filled:
         work.submit("fit scores", scoring.fit, run, filled).result()
@@ -216,7 +219,7 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
         create_table_artifact(key=_artifact_key(dataset), table=funnel, description=about)
     except Exception as error:  # the version is published: a server that is gone by now must not turn that into a failure
         log.warning("the funnel could not be shown in Prefect: %s", error)
-    return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, compared, _peak_mb())
+    return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, compared, read, _peak_mb())
 
 
 def _find_near_duplicates(stages: _Stages, partitions: list[int]) -> int:
@@ -227,6 +230,19 @@ def _find_near_duplicates(stages: _Stages, partitions: list[int]) -> int:
             compared += _result(work.submit(f"search near {role}s", deduplicating.search, stages.run, partitions, role), done)
         _result(work.submit("group near duplicates", deduplicating.group, stages.run, partitions), done)
     return compared
+
+
+def _read_by_model(stages: _Stages, partitions: list[int], answers: int) -> int:
+    """Let the causal model read the answers that it has not read yet. Returns how many times it read one."""
+    run, read = stages.run, 0
+    with stages.timed("read by model", answers, "answers") as done:
+        shapes = None
+        while shapes != hidden.shapes(run.config):  # where memory ran out, all are read again in the smaller shape
+            shapes = hidden.shapes(run.config)
+            futures = [work.submit(f"read by model {run.name(p)}", hidden.score, run, p, done) for p in partitions]
+            read += sum(future.result() for future in futures)
+        work.submit("compact scores", hidden.compact, run).result()
+    return read
 
 
 def _settle(run: Run, partition: int) -> None:
@@ -243,6 +259,7 @@ def _decide(run: Run, partition: int) -> int:
 
 def _add_signals(run: Run, partition: int, learnable: int) -> None:
     """Signals, and what they say to the scores that compare a pair with all others."""
+    hidden.add(run, partition)
     steps.add_signals(run, partition, learnable)
     scoring.summarise(run, partition)
 
@@ -384,6 +401,7 @@ def _publish(
         "config": config | ({"limit": run.limit} if run.limit is not None else {}),
         "packages": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES},
         "models": {run.config.embed.model: model.fingerprint},
+        "causal_models": hidden.about(run.config),
         "seeds": {},  # nothing is drawn at random: splits come from content hashes
         "timings": {"seconds": seconds, "peak_mb": _peak_mb()},
         "rules": [{"name": r.name, "kind": r.kind, "columns": r.columns, "sql": r.sql, "share": str(r.share)} for r in ruleset],

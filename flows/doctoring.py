@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import queries, rules, storage
-from pipeline.config import EmbedConfig, SourceConfig, load_config
+from pipeline.config import EmbedConfig, PipelineConfig, SourceConfig, load_config
 from pipeline.errors import PrefineError
 
 _PACKAGES = ("polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers")
@@ -26,8 +26,7 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
     if config is not None:
         try:
             loaded = load_config(config)
-            rules.compile_rules(loaded.rules, loaded.content)
-            rules.check_weights(loaded.weights.balance, loaded.content)
+            rules.check(loaded)
         except PrefineError as error:
             yield "config", False, str(error)
             return
@@ -40,6 +39,8 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
         how = f"key from {loaded.annotators.key_env}" if named else f"{loaded.annotators.key_env} is not set: the dataset's name is the key"
         yield "annotator ids", True, f"{loaded.annotators.ids}; {how}"
         embed = loaded.embed
+        if loaded.signals.ches.backend == "causal_lm":
+            yield ("causal model", *_causal(loaded))
     yield "embedding precision", True, _precision(embed)
     yield ("embedding model", *_model(embed))
     yield ("Prefect", *_prefect())
@@ -103,6 +104,17 @@ def _model(config: EmbedConfig) -> tuple[bool, str]:
     except PrefineError as error:
         return False, str(error)
     return True, f"{config.model} ({model.dimensions} dimensions) encodes; fingerprint {model.fingerprint}"
+
+
+def _causal(config: PipelineConfig) -> tuple[bool, str]:
+    from flows import hidden
+
+    try:
+        found = hidden.scorers(config)
+    except PrefineError as error:
+        return False, str(error)
+    told = (f"{one.name} ({one.model.dimensions} dimensions, {one.model.dtype}, {one.renderer.mode} form)" for one in found[0])
+    return True, f"{' and '.join(told)} on {len(found)} device(s)"
 
 
 def _prefect() -> tuple[bool, str]:

@@ -9,6 +9,7 @@ from flows import steps, vectors, voting
 from flows.steps import Run
 from pipeline import noise_rates, storage, weights
 from pipeline.bias import balance, length_control, outcomes, panel
+from pipeline.ches import difficulty
 from pipeline.dedup import merging
 from pipeline.noise import review
 from pipeline.signals import model_scores
@@ -26,6 +27,7 @@ def summarise(run: Run, partition: int) -> None:
     storage.write_table(outcomes.sample([said]), run.place("outcomes", partition))
     storage.write_table(panel.summarise_panel(said), run.place("panel", partition))
     storage.write_table(weights.summarise_votes(pairs), run.place("typical-votes", partition))
+    storage.write_table(difficulty.summarise_difficulty(pairs), run.place("difficulty", partition))
     storage.write_table(model_scores.summarise_models(pairs), run.place("rm-models", partition))
     storage.write_table(model_scores.summarise_sums(pairs), run.place("rm-sums", partition))
 
@@ -47,7 +49,12 @@ def fit(run: Run, partitions: list[int]) -> None:
     if found is not None:
         for name, table in zip(_REVIEW, found.to_tables(), strict=True):
             storage.write_table(table, run.whole(name))
-    statistics = [panel.reduce_panel(parts("panel"), sample), control.statistics, model_scores.model_statistics(models, ranks, run.dataset)]
+    statistics = [
+        panel.reduce_panel(parts("panel"), sample),
+        control.statistics,
+        model_scores.model_statistics(models, ranks, run.dataset),
+        difficulty.reduce_difficulty(parts("difficulty"), run.dataset),
+    ]
     storage.write_table(pl.concat(statistics), run.whole("score-statistics"))
 
 

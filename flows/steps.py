@@ -14,12 +14,13 @@ import pyarrow as pa
 from flows import vectors
 from pipeline import embed as embedding
 from pipeline import identity, pairing, rating_pairs, rules, split, storage
+from pipeline.ches.encoder import add_ches_encoder
 from pipeline.config import EmbedConfig, PipelineConfig, RatingsConfig
 from pipeline.consensus.votes import votes_of
 from pipeline.dedup import clusters, lexical
 from pipeline.dedup.keys import keys_of
 from pipeline.noise import review
-from pipeline.schemas import CONTENT_SIGNALS, JUDGEMENT
+from pipeline.schemas import CHES_SIGNALS, CONTENT_SIGNALS, JUDGEMENT
 from pipeline.signals import degenerate, equivalence, language, lengths, personal, repeats, similarity, style, truncation, votes
 from pipeline.stage import partition_buckets
 from pipeline.store import Store
@@ -174,13 +175,17 @@ def reduce_summaries(run: Run, partitions: list[int]) -> None:
 
 def add_signals(run: Run, partition: int, learnable: int) -> None:
     """Every signal of a partition's pairs that needs no other partition's; `learnable`: pairs of all that peers may learn from."""
-    pairs = split.join_clusters(storage.read_table(run.place("decided", partition)), storage.read_table(run.whole("joined")))
+    pairs = split.join_clusters(storage.read_table(run.place("read", partition)), storage.read_table(run.whole("joined")))
     texts = storage.read_table(run.place("texts", partition), ["text_id"]).to_series()
     model = encoder(run.config.embed)
     index, embedded = vectors.needed(Store(run.store), model, texts, *run.buckets(partition))
     pairs = lengths.add_lengths(pairs, index.select("text_id", "tokens"))
     pairs = equivalence.add_equivalence(similarity.add_cosines(pairs, index, embedded))
     pairs = equivalence.add_bmas(pairs, model)
+    if run.config.signals.ches.backend == "none":
+        pairs = without(pairs, CHES_SIGNALS["backend: encoder"])
+    else:
+        pairs = add_ches_encoder(pairs, index, embedded)
     pairs = degenerate.add_degenerate(votes.add_votes(pairs))
     pairs = style.add_length_percentiles(style.add_style(pairs))
     rows = review.rows_of(pairs, index)
@@ -192,8 +197,8 @@ def add_signals(run: Run, partition: int, learnable: int) -> None:
     pairs = repeats.add_repeats(pairs, storage.read_table(run.whole("repeats")))
     pairs = repeats.add_near_repeats(pairs, storage.read_table(run.whole("near-repeats")))
     pairs = repeats.add_distinct_shares(pairs, storage.read_table(run.whole("distinct-shares")))
-    pairs = language.add_language(pairs) if content.language else _without(pairs, "language")
-    pairs = personal.add_personal(pairs) if content.personal else _without(pairs, "personal")
+    pairs = language.add_language(pairs) if content.language else without(pairs, CONTENT_SIGNALS["language"])
+    pairs = personal.add_personal(pairs) if content.personal else without(pairs, CONTENT_SIGNALS["personal"])
     storage.write_table(pairs, run.place("signals", partition))
 
 
@@ -208,9 +213,9 @@ def tokenizer(config: PipelineConfig) -> truncation.Tokenizer:
     return encoder(config.embed) if name is None else _tokenizer(name)
 
 
-def _without(pairs: pl.DataFrame, family: str) -> pl.DataFrame:
-    """Pairs with nulls for the signals of a family that the config switches off."""
-    return pl.concat([pairs, empty(pa.schema(CONTENT_SIGNALS[family]))], how="diagonal")
+def without(pairs: pl.DataFrame, signals: list["pa.Field[Any]"]) -> pl.DataFrame:
+    """Pairs with nulls for signals that the config does not ask for."""
+    return pl.concat([pairs, empty(pa.schema(signals))], how="diagonal")
 
 
 def apply_rules(run: Run, partition: int, group: list[rules.Rule], step: int, found: rules.Found) -> None:

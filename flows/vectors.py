@@ -51,9 +51,9 @@ def require(store: Store, lost: pl.Series) -> None:
 def stored(
     store: Store, model: embedding.Encoder, ids: pl.Series, first: int = 0, last: int = 255
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float16]]:
-    """Row numbers and token counts (text_id, index, tokens) and vectors of those of the texts that some buckets of the store hold."""
+    """Row numbers, token counts and norms (text_id, index, tokens, norm) and vectors of those of the texts that some buckets hold."""
     table = store.read(EMBEDDINGS, model.fingerprint, first, last, embedding.embedding_schema(model.dimensions), keys=ids)
-    keys = pl.DataFrame(pl.from_arrow(table.select(["key", "tokens"]))).rename({"key": "text_id"}).cast({"tokens": pl.Int64})
+    keys = pl.DataFrame(pl.from_arrow(table.select(["key", "tokens", "norm"]))).rename({"key": "text_id"}).cast({"tokens": pl.Int64})
     # A text that sits under two prompts is stored in both buckets, with the same vector.
     index = keys.with_columns(index=pl.int_range(pl.len(), dtype=pl.Int64)).unique("text_id", keep="first", maintain_order=True)
     return index, embedding.vectors_of(table)

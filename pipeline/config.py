@@ -320,6 +320,69 @@ class ContentConfig(_Part):
     )
 
 
+class FollowUpsConfig(_Part):
+    """What a user might say next; equal entries of a list count once."""
+
+    positive: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, description="Said after a good answer.")
+    negative: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, description="Said after a bad one.")
+
+
+class ChesConfig(_Part):
+    """CHES: how alike the hidden states of both answers are, and what else the same pass through a model tells.
+
+    Scores are signals; no rule uses them unless the config says so.
+    """
+
+    backend: Literal["encoder", "causal_lm", "none"] = Field(
+        default="encoder",
+        description="causal_lm: the paper's definition (2024), with `model`: `ches`, `ches_ln`. encoder: a proxy over the token states "
+        "that the sentence encoder has anyway: `ches_encoder`, `ches_encoder_ln`; it comes with causal_lm too.",
+    )
+    model: str | None = Field(
+        default=None, description="causal_lm: hub id or folder of the policy about to be trained, with weights in safetensors."
+    )
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub id.")
+    template: Literal["auto", "chat", "plain"] = Field(
+        default="auto",
+        description="chat: the tokenizer's chat template. plain: turns named User and Assistant. auto: chat where there is one.",
+    )
+    max_length: int = Field(
+        default=2048,
+        ge=8,
+        description="Tokens of prompt and answer, cut at the end, as the trainer will; at most what the model takes.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Weights and arithmetic; sums are float32 always. auto: bfloat16 on a GPU, float32 on a processor."
+    )
+    batch_tokens: int | None = Field(
+        default=None, ge=64, description="Tokens a forward pass works on: bounds memory. Halved, and said so, where memory runs out."
+    )
+    last_hidden: bool = Field(default=False, description="Also `last_hidden_inner`, the baseline that does not tell displacement.")
+    logps: bool = Field(default=False, description="Also log-probabilities of both answers, and how hard the pair is for the model.")
+    weak_model: str | None = Field(
+        default=None, description="Hub id or folder of a weaker model with the same tokenizer: also density ratios (CDR 2024)."
+    )
+    follow_ups: FollowUpsConfig | None = Field(
+        default=None, description="Also how much likelier good reactions of the user are than bad ones (FLR 2024)."
+    )
+
+    @model_validator(mode="after")
+    def _model_where_it_is_used(self) -> "ChesConfig":
+        of_a_model = ("model", "revision", "last_hidden", "logps", "weak_model", "follow_ups")
+        said = [name for name in of_a_model if getattr(self, name)]
+        if self.backend == "causal_lm" and self.model is None:
+            raise ValueError("backend causal_lm needs model: the policy about to be trained, a hub id or a folder")
+        if self.backend != "causal_lm" and said:
+            raise ValueError(f"{' and '.join(said)} need backend: causal_lm; backend is {self.backend}")
+        return self
+
+
+class SignalsConfig(_Part):
+    """Signals that have settings of their own."""
+
+    ches: ChesConfig = Field(default_factory=ChesConfig)
+
+
 class DeduplicateConfig(_Part):
     """Pairs that say the same in almost the same words become one pair, whose votes add up."""
 
@@ -466,10 +529,11 @@ class RuleConfig(_Part):
 class RulesConfig(_Part):
     """Which pairs leave, and why."""
 
-    preset: Literal["safe", "strict", "none"] = Field(
+    preset: Literal["safe", "strict", "none", "safety-dpo"] = Field(
         default="safe",
         description="safe: ties, empty or identical answers, unreadable text. strict: also answers that loop, run on, are cut or say the "
-        "same, contested and suspect labels. none: only ties and identical answers, which no trainer can use.",
+        "same, contested and suspect labels. none: only ties and identical answers, which no trainer can use. safety-dpo: safe, then "
+        "the 5 % of the pairs with the lowest ches_ln (2024), for refusals trained by DPO; needs signals.ches.backend causal_lm.",
     )
     add: list[RuleConfig] = Field(default_factory=list, description="Applied after the preset, in order.")
 
@@ -498,6 +562,7 @@ class PipelineConfig(_Part):
     deduplicate: DeduplicateConfig = Field(default_factory=DeduplicateConfig)
     decontaminate: DecontaminateConfig = Field(default_factory=DecontaminateConfig)
     consensus: ConsensusConfig = Field(default_factory=ConsensusConfig)
+    signals: SignalsConfig = Field(default_factory=SignalsConfig)
     rules: RulesConfig = Field(default_factory=RulesConfig)
     weights: WeightsConfig = Field(default_factory=WeightsConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)

@@ -58,6 +58,7 @@ _SIDES = ("chosen", "rejected")
 _FACTORS = ("length", "markdown", "citations", "hedges", "confidence", "language")
 _VOTES = ("p_chosen", "p_tie", "tie", "posterior_entropy")
 _VOTE_NOISE = ("vote_noise_repeated", "label_noise_repeated")
+_DISPLACEMENT = "Unintentional Unalignment: Likelihood Displacement in Direct Preference Optimization (2024)"
 _REWARDS = ("best_of_credit", "best_of_accuracy", "best_of_reciprocal_rank")
 
 
@@ -363,6 +364,52 @@ METHODS: tuple[Method, ...] = (
         columns=("prompt_tokens", "common_prefix_tokens", "identical_at_lengths"),
         checks=("tests/signals/test_truncation.py::test_a_pair_is_one_text_twice_once_prompt_and_shared_start_fill_the_length",),
     ),
+    # Hidden states and likelihoods under a causal model (signals.ches): is a pair likely to lower what it should raise?
+    Method(
+        "centered hidden embedding similarity (CHES)", "signal", "a causal model's last hidden states over both answers",
+        "squared length of states, any; higher: more displacement expected", _DISPLACEMENT, "pipeline.ches.score.ches",
+        columns=("ches", "ches_ln", "ches_missing", "ches_cut", *_both("lm_tokens")),
+        checks=("tests/ches/test_score.py::test_the_worked_numbers_of_the_paper_s_formula",
+                "tests/ches/test_score.py::test_ches_is_minus_the_product_of_the_chosen_sum_with_the_difference",
+                "tests/ches/test_score.py::test_equal_answers_give_exactly_zero",
+                "tests/ches/test_model.py::test_padding_on_either_side_is_left_out_of_the_sums",
+                "tests/ches/test_model.py::test_scores_are_those_of_two_plain_passes_a_pair"),
+    ),
+    Method(
+        "CHES over encoder states", "signal", "the sentence encoder's token states of both answers, without the prompt: a proxy",
+        "squared length of states, any", _DISPLACEMENT, "pipeline.ches.encoder.add_ches_encoder",
+        columns=("ches_encoder", "ches_encoder_ln", "ches_encoder_missing"),
+        checks=("tests/ches/test_encoder.py::test_the_worked_example_of_the_method",
+                "tests/ches/test_encoder.py::test_scores_of_a_real_encoder_are_those_of_its_token_states"),
+    ),
+    Method(
+        "inner product of last hidden states", "signal", "a causal model's state at the last token of both answers",
+        "squared length of a state, any; a baseline that does not tell displacement", _DISPLACEMENT,
+        "pipeline.ches.score.last_hidden_inner", columns=("last_hidden_inner",),
+        checks=("tests/ches/test_score.py::test_the_last_states_inner_product",),
+    ),
+    Method(
+        "difficulty for the reference model", "signal", "a causal model's log-probabilities of both answers",
+        "nats, any; flag; share of the pairs it ranks wrongly", "Preference Learning Algorithms Do Not Learn Preference Rankings (2024)",
+        "pipeline.ches.difficulty.add_difficulty",
+        columns=("difficulty", "reference_ranks_right", *_both("logp"), *_both("logp_mean")),
+        statistics=("reference_misranks", "reference_misranks_per_token"),
+        checks=("tests/ches/test_difficulty.py::test_the_loss_a_pair_must_reach",
+                "tests/ches/test_difficulty.py::test_four_raters_of_five_can_turn_pairs_up_to_this",
+                "tests/ches/test_difficulty.py::test_how_often_the_reference_prefers_the_rejected_answer"),
+    ),
+    Method(
+        "density ratio", "signal", "log-probabilities of both answers under a strong and a weak causal model", "nats, any", "CDR (2024)",
+        "pipeline.ches.score.density_ratio", columns=_both("density_ratio"),
+        checks=("tests/ches/test_score.py::test_a_strong_model_s_preference_is_relative_to_the_weak_one_s",),
+    ),
+    Method(
+        "follow-up likelihood", "signal", "a causal model's log-probabilities of good and bad reactions to each answer",
+        "nats a token, any", "Aligning Language Models Using Follow-up Likelihood as Reward Signal (2024)",
+        "pipeline.ches.follow_up.follow_up_scores", columns=_both("follow_up"),
+        checks=("tests/ches/test_follow_up.py::test_good_reactions_less_bad_ones",
+                "tests/ches/test_follow_up.py::test_a_follow_up_that_stands_there_twice_counts_once"),
+    ),
     # Statistics.
     Method(
         "agreement", "statistic", "pairs with two votes or more", "shares, 0 to 1; alpha, at most 1",
@@ -428,7 +475,6 @@ METHODS: tuple[Method, ...] = (
 )
 
 _LOSS = "a training loss"
-_MODEL = "needs token probabilities of language models, which a run does not load"
 _JUDGE = "needs a language model as judge or writer, which comes with the annotation stage"
 _SCORED = "its scores can be ingested as a reward model's (fields.model_scores)"
 LEFT_OUT: tuple[LeftOut, ...] = (
@@ -457,9 +503,8 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("evolved criteria", "CritiQ (2025)", f"{_JUDGE}; the vote over criteria is there"),
     LeftOut("learnt routing", "Hybrid Preferences (2024)",
             "needs hundreds of reward models trained on mixes of labels; `prefine queue` ranks by expected information instead"),
-    LeftOut("deferral by token uncertainty", "Language Model Cascades (2024)", _MODEL),
-    LeftOut("density ratio", "CDR (2024)", f"{_MODEL}; {_SCORED}"),
-    LeftOut("follow-up likelihood", "Aligning Language Models Using Follow-up Likelihood as Reward Signal (2024)", f"{_MODEL}; {_SCORED}"),
+    LeftOut("deferral by token uncertainty", "Language Model Cascades (2024)",
+            "chooses which live model answers; of given answers, chosen_logp and chosen_logp_mean are published"),
     LeftOut("BLEU against references", "BLEUBERI (2025)", f"needs references by strong models, which our records do not have; {_SCORED}"),
     LeftOut("voting or verifying", "When To Solve, When To Verify (2025)", "about spending compute on samples, not about data"),
     LeftOut("length incentive and reference relevance", "Preference-free Alignment Learning with Regularized Relevance Reward (2024)",
@@ -469,10 +514,14 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("questions derived from texts", "PUGC (2025)", _JUDGE),
     LeftOut("judges from gold references", "Self-J (2024); FLAMe (2024)",
             "judges to train; the votes of one are ingested like any other's"),
-    LeftOut("implicit rewards", "DPO-implicit rewards vs explicit RM (2024)", f"{_MODEL}; {_SCORED}"),
+    LeftOut("implicit rewards", "DPO-implicit rewards vs explicit RM (2024)",
+            "beta times the density ratio, which is published, of a model trained by DPO over the one it started from (`weak_model`)"),
     LeftOut("Pareto self-supervision", "Automatic Calibration and Error Correction via Pareto Optimal Self-Supervision (2023)",
             "a risk model to train on weak labellers; the vote model and the peers are combined in p_soft"),
-    LeftOut("relevance-weighted uncertainty", "SAR (2023)", _MODEL),
+    LeftOut("relevance-weighted uncertainty", "SAR (2023)",
+            "needs what each token adds to the meaning by a second model; in chosen_logp_mean all tokens weigh the same"),
+    LeftOut("an SFT term against displacement", "Provably Mitigating Overoptimization (2024)",
+            f"{_LOSS}; for refusals it helped less than choosing pairs by ches_ln, which is published"),
     LeftOut("image-text scorers", "Compress & Align (2023)", "of images, which our records do not have"),
     LeftOut("length-aware losses", "Length Desensitization (2024); Hitchhiker's Guide (2024); SimPO (2024)",
             f"{_LOSS}; tokens of both answers are published"),
@@ -493,7 +542,6 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("fixed reward-model benchmarks", "RM-Bench (2024); RAG-RewardBench (2024); M-RewardBench (2024); LongRM (2025)",
             "means over sets that do not ship with prefine; scorers are checked on the user's own prompts"),
     LeftOut("distance of reward functions", "STARC (2023)", "of rewards over all transitions of an environment; ours are of given answers"),
-    LeftOut("Vendi score and CHES in reports", "Cousins of the Vendi Score (2023); Unintentional Unalignment (2024)",
-            "come with selection and with hidden states of a model"),
+    LeftOut("Vendi score", "Cousins of the Vendi Score (2023)", "comes with selection"),
 )
 # fmt: on

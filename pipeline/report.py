@@ -27,7 +27,14 @@ REPORTED_VIEWS = {  # file of sql/views -> heading
     "balance_cost": "What balancing cost",
     "style_by_source": "What votes follow besides quality",
     "signal_quantiles": "Signals of the published pairs",
+    "ches_distribution": "Likelihood displacement: CHES, and how hard pairs are for the model",
+    "ches_extremes": "Pairs with the highest and the lowest CHES",
+    "ches_length": "Does CHES follow length or likeness?",
+    "ches_backends": "Does the encoder rank pairs as the causal model does?",
+    "difficulty_by_length": "Pairs that the model ranks wrongly, by length gap (tokens, chosen less rejected)",
+    "ches_missing": "Why pairs have no CHES",
 }
+SHOWN_WITH_ROWS = {name for name in REPORTED_VIEWS if name.startswith(("ches_", "difficulty_"))}  # signals that a run may be without
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1c2733;background:#f6f7f9;margin:0}
 main{max-width:1000px;margin:0 auto;padding:2rem 1.5rem 4rem}
@@ -43,6 +50,11 @@ th{font-weight:600;color:#5b6875;font-size:.85rem;white-space:nowrap}tr:last-chi
 td.n,th.n{text-align:right;white-space:nowrap}
 .bar{background:#e8ecf1;border-radius:3px;height:.8rem;min-width:140px}
 .bar i{display:block;height:100%;border-radius:3px;background:#2f7d6d}
+.pair{border-bottom:1px solid #eef1f4;padding:.7rem .8rem}.pair:last-child{border-bottom:0}
+.pair p{margin:0 0 .4rem;color:#5b6875;font-size:.85rem}
+.texts{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:.8rem}
+.texts div{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.9rem}
+.texts b{display:block;color:#5b6875;font-size:.85rem}
 """
 
 
@@ -55,7 +67,9 @@ def render_report(manifest: dict[str, Any], summaries: dict[str, list[dict[str, 
     """
     title = f"{manifest['dataset']} {manifest['version']}"
     sections = [_section("Funnel", _funnel(manifest["counts"]))]
-    sections += [_section(heading, _table(summaries[name])) for name, heading in REPORTED_VIEWS.items() if name in summaries]
+    shown = {name: rows for name, rows in summaries.items() if rows or name not in SHOWN_WITH_ROWS}
+    bodies = {name: _pairs(rows) if name == "ches_extremes" else _table(rows) for name, rows in shown.items()}
+    sections += [_section(heading, bodies[name]) for name, heading in REPORTED_VIEWS.items() if name in bodies]
     sections.append(_section("Input files", _table([_input_row(row) for row in manifest["inputs"]])))
     sections.append(_section("Rules, in order", _table([{"rule": str(rule)} for rule in manifest["rules"]])))
     tiles = "".join(f'<div class="tile"><b>{value:,}</b>{escape(name)}</div>' for name, value in _totals(manifest).items())
@@ -113,6 +127,17 @@ def _table(rows: list[dict[str, Any]]) -> str:
     head = "".join(f"<th{css[name]}>{escape(name.replace('_', ' '))}</th>" for name in rows[0])
     body = "".join("<tr>" + "".join(f"<td{css[name]}>{escape(_text(row[name]))}</td>" for name in css) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _pairs(rows: list[dict[str, Any]]) -> str:
+    """Pairs to read, each below its place in the ranking."""
+    return "".join(
+        f'<div class="pair"><p>{escape(row["extreme"])}, {row["rank"]:,} of {row["pair_count"]:,}: {escape(row["score_name"])} '
+        f'{_text(row["score"])}, pair {escape(row["pair_id"])}</p><div class="texts">'
+        + "".join(f"<div><b>{name}</b>{escape(row[name] or '')}</div>" for name in ("prompt", "chosen", "rejected"))
+        + "</div></div>"
+        for row in rows
+    )
 
 
 def _text(value: object) -> str:

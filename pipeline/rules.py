@@ -1,12 +1,14 @@
 """Rules: named predicates over signal columns that drop pairs, each drop with rule, score and threshold.
 
-`compile_rules` checks a config before any work. Rules then run in order, in rounds (`rounds`): consecutive `drop_if` rules look
+`check` reads a config's rules before any work. Rules then run in order, in rounds (`rounds`): consecutive `drop_if` rules look
 at one pair at a time and run in one pass (`apply_local`); any other rule compares all pairs that are left, so it has three parts
 (`summarise`, `reduce`, `apply_global`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Literal
 
 import polars as pl
@@ -14,9 +16,9 @@ from polars.exceptions import PolarsError
 
 from pipeline.bias.balance import Balance, Balanced, apply_balance, reduce_balance, summarise_balance
 from pipeline.conditions import COLUMNS, plain_comparison, require_known, tokens_of
-from pipeline.config import ContentConfig, RuleConfig, RulesConfig
+from pipeline.config import ChesConfig, ContentConfig, PipelineConfig, RuleConfig, RulesConfig, ShareConfig
 from pipeline.errors import ConfigError, SchemaError
-from pipeline.schemas import CONTENT_SIGNALS
+from pipeline.schemas import CHES_SIGNALS, CONTENT_SIGNALS
 from pipeline.stage import StageResult, split_by_reason
 
 _NONE = [("identical_answers", "identical_answers"), ("no_vote_counts", "votes_admitted = 0"), ("tie", "tie")]
@@ -41,7 +43,11 @@ _STRICT = [
     ("contested", "votes_admitted > 1 and p_chosen < 0.6"),
     ("suspect_label", "peer_verdict = 'suspect' and noise_score > 0.5"),
 ]
-PRESETS = {"safe": _SAFE, "strict": _STRICT, "none": _NONE}
+# Refusals are short and alike, and DPO on pairs of like answers takes probability from both: the paper kept the lowest 5 % of 382 pairs
+# by ches_ln, and found up to 15 % about as good (Unintentional Unalignment, 2024). Not for other data: see README.
+_SAFETY_DPO = [*_SAFE, ("no_ches", "ches_ln is null")]
+PRESETS = {"safe": _SAFE, "strict": _STRICT, "none": _NONE, "safety-dpo": _SAFETY_DPO}
+PRESET_SHARES = {"safety-dpo": RuleConfig(name="lowest_ches", keep_lowest_share=ShareConfig(signal="ches_ln", share=0.05))}
 
 # What voters agree on. Where they form camps, disagreement says who voted rather than what is wrong with a pair.
 _CONSENSUS = {
@@ -98,38 +104,66 @@ class Cutoff:
 Found = Cutoff | Balanced | None  # what a rule that compares all pairs has found: where it cuts; None: it drops nothing
 
 
-def compile_rules(config: RulesConfig, content: ContentConfig | None = None) -> list[Rule]:
+def check(config: PipelineConfig) -> list[Rule]:
+    """Check what a config says of rules and weights, and give its rules.
+
+    Raises:
+        ConfigError: as `compile_rules` and `check_weights`.
+    """
+    off = not_computed(config.content, config.signals.ches)
+    check_weights(config.weights.balance, off)
+    return compile_rules(config.rules, off)
+
+
+def not_computed(content: ContentConfig, ches: ChesConfig) -> dict[str, str]:
+    """Signals that a config does not ask for, and what in it would."""
+    causal = ches.backend == "causal_lm"
+    asked = {
+        "backend: causal_lm": causal,
+        "last_hidden: true": ches.last_hidden,
+        "logps: true": ches.logps or ches.weak_model is not None,
+        "weak_model": ches.weak_model is not None,
+        "follow_ups": ches.follow_ups is not None,
+        "backend: encoder": ches.backend != "none",
+    }
+    off = {signal.name: f"signals.ches.{key}" for key, signals in CHES_SIGNALS.items() if not asked[key] for signal in signals}
+    return off | {s.name: f"content.{key}: true" for key, signals in CONTENT_SIGNALS.items() if not getattr(content, key) for s in signals}
+
+
+def compile_rules(config: RulesConfig, off: Mapping[str, str] = MappingProxyType({})) -> list[Rule]:
     """Check all rules, the preset's first, then the added ones in order.
 
     Args:
         config: which rules.
-        content: which signals of content are computed; all when left out.
+        off: `not_computed`; every signal is computed when left out.
 
     Raises:
-        ConfigError: a name is taken, a column is unknown or switched off, or a condition cannot be read or is not true or false.
+        ConfigError: a name is taken, a column is unknown or not computed, or a condition cannot be read or is not true or false.
     """
-    preset = PRESETS[config.preset]
-    rules = [_drop_if(name, sql) for name, sql in preset]
+    rules = [_drop_if(name, sql) for name, sql in PRESETS[config.preset]]
+    rules += [_compile(PRESET_SHARES[config.preset])] if config.preset in PRESET_SHARES else []
+    of_preset = {rule.name for rule in rules}
     for added in config.add:
         if any(added.name == rule.name for rule in rules):
-            kind = f"a rule of preset {config.preset!r}" if added.name in dict(preset) else "another rule"
+            kind = f"a rule of preset {config.preset!r}" if added.name in of_preset else "another rule"
             raise ConfigError(f"rules.add: rule {added.name!r} has the name of {kind}; every drop names its rule, so names must differ.")
         rules.append(_compile(added))
     for rule in rules:
         for column in rule.columns:
-            _require_computed(rule.name, column, content)
+            by = f"preset {config.preset!r}, rule {rule.name!r}" if rule.name in of_preset else f"rule {rule.name!r}"
+            _require_computed(by, column, off)
     return rules
 
 
-def check_weights(balance: str | None, content: ContentConfig) -> None:
+def check_weights(balance: str | None, off: Mapping[str, str] = MappingProxyType({})) -> None:
     """Check what `weights.balance` names.
 
     Raises:
-        ConfigError: it is no signal, no number, or switched off.
+        ConfigError: it is no signal, no number, or not computed.
     """
     if balance is not None:
         _require_number("weights.balance", balance, "balance")
-        _require_computed("weights.balance", balance, content)
+        _require_computed("rule 'weights.balance'", balance, off)
 
 
 def rounds(rules: list[Rule]) -> list[list[Rule]]:
@@ -272,12 +306,9 @@ def _drop_if(name: str, sql: str) -> Rule:
     return Rule(name=name, kind="drop_if", columns=columns, sql=sql, score=score, threshold=threshold)
 
 
-def _require_computed(name: str, column: str, content: ContentConfig | None) -> None:
-    key = next((key for key, signals in CONTENT_SIGNALS.items() if column in {signal.name for signal in signals}), None)
-    if content is not None and key is not None and not getattr(content, key):
-        raise ConfigError(
-            f"rule {name!r}: {column!r} is not computed, because content.{key} is false; set it to true, or leave the rule out."
-        )
+def _require_computed(by: str, column: str, off: Mapping[str, str]) -> None:
+    if column in off:
+        raise ConfigError(f"{by}: {column!r} is not computed; it needs `{off[column]}`. Set that, or leave the rule out.")
 
 
 def _values(pairs: pl.DataFrame, columns: list[str]) -> list[pl.Expr]:

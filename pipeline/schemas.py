@@ -165,6 +165,35 @@ CONTENT_SIGNALS: dict[str, list["pa.Field[Any]"]] = {
     ],
 }
 
+_CHES = "Unintentional Unalignment: Likelihood Displacement in Direct Preference Optimization (2024)"
+_DIFFICULTY = "Preference Learning Algorithms Do Not Learn Preference Rankings (2024)"
+
+# Signals of hidden states and likelihoods, by the key below `signals.ches` that asks for them; null without it.
+CHES_SIGNALS: dict[str, list["pa.Field[Any]"]] = {
+    "backend: causal_lm": [
+        _optional("ches", pa.float64(), unit="squared length of states", range="any; higher: more displacement expected", source=_CHES),
+        _optional("ches_ln", pa.float64(), unit="squared length of a state", range="any; per token, comparable within one model only", source=_CHES),
+        _optional("ches_missing", pa.string(), unit="reason", range="why there is no ches; null: there is, or none was asked for", source="pipeline.ches"),
+        *(_optional(f"{side}_lm_tokens", pa.int64(), unit="tokens of the causal model", range="end of turn included, after any cut; 1 and up", source="pipeline.ches") for side in _SIDES),
+        _optional("ches_cut", pa.bool_(), unit="flag", range="an answer goes on beyond max_length; the score is of its beginning", source="pipeline.ches"),
+    ],
+    "last_hidden: true": [_optional("last_hidden_inner", pa.float64(), unit="squared length of a state", range="any; a baseline, it does not tell displacement", source=_CHES)],
+    "logps: true": [
+        *(_optional(f"{side}_logp", pa.float64(), unit="nats", range="log-probability of the answer given the prompt, 0 and below", source="pipeline.ches") for side in _SIDES),
+        *(_optional(f"{side}_logp_mean", pa.float64(), unit="nats a token", range="0 and below", source="pipeline.ches") for side in _SIDES),
+        _optional("difficulty", pa.float64(), unit="nats", range="logp(rejected) - logp(chosen); high: hard to turn", source=_DIFFICULTY),
+        _optional("reference_ranks_right", pa.bool_(), unit="flag", range="difficulty is below 0; null where it is 0", source=_DIFFICULTY),
+    ],
+    "weak_model": [*(_optional(f"{side}_density_ratio", pa.float64(), unit="nats", range="logp under model - logp under weak_model", source="CDR (2024)") for side in _SIDES)],
+    "follow_ups": [*(_optional(f"{side}_follow_up", pa.float64(), unit="nats a token", range="mean of positive less mean of negative follow-ups", source="Aligning Language Models Using Follow-up Likelihood as Reward Signal (2024)") for side in _SIDES)],
+    # The same formula over the sentence encoder's token states, which do not see the prompt: a proxy.
+    "backend: encoder": [
+        _optional("ches_encoder", pa.float64(), unit="squared length of states", range="any", source=f"pipeline.ches.encoder, after {_CHES}"),
+        _optional("ches_encoder_ln", pa.float64(), unit="squared length of a state", range="any; per token", source=f"pipeline.ches.encoder, after {_CHES}"),
+        _optional("ches_encoder_missing", pa.string(), unit="reason", range="why there is no ches_encoder; null: there is, or none was asked for", source="pipeline.ches.encoder"),
+    ],
+}
+
 # Signals: one column each, computed by pipeline/signals from texts, votes and vectors. They never change a label.
 SIGNALS = [
     # similarity: cosines of sentence embeddings; null when a text is empty
@@ -218,6 +247,7 @@ SIGNALS = [
     _optional("peer_disagreement", pa.float64(), unit="probability", range="between two peers that learned from disjoint pairs, 0 to 1", source="pipeline.noise"),
     _optional("neighbour_agreement", pa.float64(), unit="share", range="how far labels under the same prompt point the same way, 0 to 1; null: none", source="pipeline.noise"),
     _optional("peer_verdict", pa.string(), unit="verdict", range="keep, ambiguous (one of two peers objects), suspect (both do)", source="Two Minds Better Than One (2025)"),
+    *(field for fields in CHES_SIGNALS.values() for field in fields),
     # near duplicates of the whole comparison
     _required("near_duplicates", pa.int64(), unit="pairs", range="near duplicates whose votes this pair counts; 0 and up", source="pipeline.dedup"),
     _required("near_duplicate_conflict", pa.bool_(), unit="flag", range="a near duplicate of it says something else, or was judged the other way", source="pipeline.dedup"),

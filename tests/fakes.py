@@ -16,6 +16,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 class _Fake(ABC):
     """An Encoder without a model. Tokens are the words between white space; there are no token embeddings to show.
 
+    The norm is such that tokens x norm is the length of what `vectors` gives: that is the sum of the token states.
+
     Args:
         name: encoders of different names have different fingerprints.
 
@@ -40,7 +42,9 @@ class _Fake(ABC):
         if on_progress is not None and texts:
             on_progress(len(texts))
         tokens = np.array([len(text.split()) for text in texts], dtype=np.int32)
-        return Encoded(round_vectors(self.vectors(texts).reshape(-1, self.dimensions)), tokens)
+        vectors = self.vectors(texts).reshape(-1, self.dimensions)
+        norms = np.linalg.norm(vectors, axis=1) / np.maximum(tokens, 1)
+        return Encoded(round_vectors(vectors), tokens, norms.astype(np.float32))
 
     def token_table(self) -> np.ndarray | None:
         """Nothing to show."""

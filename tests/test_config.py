@@ -25,6 +25,13 @@ def rule(**fields: Any) -> dict[str, Any]:
     return config(rules={"add": [{"name": "mine", **fields}]})
 
 
+def ches(**fields: Any) -> dict[str, Any]:
+    return config(signals={"ches": fields})
+
+
+CHES = "signals.ches"
+
+
 def written(folder: Path, text: str) -> Path:
     file = folder / "prefine.yaml"
     file.write_text(text, encoding="utf-8")
@@ -94,7 +101,10 @@ def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_pat
         (source(outcomes={"1": "c"}), "c: sources.0.outcomes.1: Input should be 'a', 'b', 'tie', 'both_bad' or 'none' (found 'c')."),
         (source(max_quarantine_share=2), "c: sources.0.max_quarantine_share: Input should be less than or equal to 1 (found 2)."),
         (config(annotators={"ids": "open"}), "c: annotators.ids: Input should be 'hashed' or 'plain' (found 'open')."),
-        (config(rules={"preset": "strickt"}), "c: rules.preset: Input should be 'safe', 'strict' or 'none' (found 'strickt')."),
+        (
+            config(rules={"preset": "strickt"}),
+            "c: rules.preset: Input should be 'safe', 'strict', 'none' or 'safety-dpo' (found 'strickt').",
+        ),
         (config(consensus={"prior": 0}), "c: consensus.prior: Input should be greater than 0 (found 0)."),
         (config(publish={"validation_share": 1.0}), "c: publish.validation_share: Input should be less than 1 (found 1.0)."),
         (config(publish={"rows_per_shard": 0}), "c: publish.rows_per_shard: Input should be greater than 0 (found 0)."),
@@ -129,6 +139,12 @@ def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_pat
             config(rules={"add": [{"name": "r", "drop_if": "tie"}] * 2}),
             "c: config: two rules are called 'r'; names must differ.",
         ),
+        (
+            ches(backend="causal_lm"),
+            f"c: {CHES}: backend causal_lm needs model: the policy about to be trained, a hub id or a folder.",
+        ),
+        (ches(model="m", logps=True), f"c: {CHES}: model and logps need backend: causal_lm; backend is encoder."),
+        (ches(follow_ups={"positive": ["Thanks!"]}), f"c: '{CHES}.follow_ups.negative' is required."),
         ([], "c: expected a mapping with `dataset:` and `sources:`, found list."),
         (None, "c: expected a mapping with `dataset:` and `sources:`, found NoneType."),
     ],

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import EmbedConfig
-from pipeline.embed import embedding_schema, encode_table, load_encoder, missing_texts, precision, sentence, vectors_of
+from pipeline.embed import Encoded, embedding_schema, encode_table, load_encoder, missing_texts, precision, sentence, vectors_of
 from pipeline.embed.batches import batch_shapes, plan_batches
 from pipeline.embed.sentence import SentenceEncoder
-from pipeline.embed.windows import WindowTokenizer, pool, slices, windows
+from pipeline.embed.windows import WindowTokenizer, pool, pool_norms, slices, windows
 from pipeline.errors import ConfigError, PrefineError
 from pipeline.similarity import cosine_rows, renormalise, round_vectors
 from pipeline.store import Store
@@ -78,6 +78,7 @@ class Embedded:
     encoder: SentenceEncoder
     vectors: np.ndarray
     tokens: np.ndarray
+    norms: np.ndarray
 
 
 @pytest.fixture(scope="module", params=DTYPES)
@@ -85,7 +86,12 @@ def embedded(request: pytest.FixtureRequest) -> Embedded:
     """All texts, encoded once in each arithmetic."""
     encoder = loaded(request.param)
     found = encoder.encode(TEXTS)
-    return Embedded(request.param, encoder, found.vectors, found.tokens)
+    return Embedded(request.param, encoder, found.vectors, found.tokens, found.norms)
+
+
+def same_bits(found: Encoded, embedded: Embedded, rows: Any) -> bool:
+    """Whether these are the vectors and the norms of those rows of `TEXTS`."""
+    return found.vectors.tobytes() == embedded.vectors[rows].tobytes() and found.norms.tobytes() == embedded.norms[rows].tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +121,7 @@ def test_the_texts_fill_more_than_one_batch_of_the_shortest_and_of_the_longest_r
 def test_shuffled_texts_keep_their_vectors_bit_for_bit(embedded: Embedded) -> None:
     order = np.random.default_rng(1).permutation(len(TEXTS))
 
-    assert (embedded.encoder.encode([TEXTS[i] for i in order]).vectors == embedded.vectors[order]).all()
+    assert same_bits(embedded.encoder.encode([TEXTS[i] for i in order]), embedded, order)
 
 
 def test_one_thread_and_small_slices_give_the_same_bits_with_half_the_texts_absent(
@@ -126,7 +132,7 @@ def test_one_thread_and_small_slices_give_the_same_bits_with_half_the_texts_abse
     seen: list[int] = []
 
     assert alone.fingerprint == embedded.encoder.fingerprint
-    assert (alone.encode(TEXTS[::2], seen.append).vectors == embedded.vectors[::2]).all()
+    assert same_bits(alone.encode(TEXTS[::2], seen.append), embedded, slice(None, None, 2))
     assert sum(seen) == len(TEXTS[::2])
 
 
@@ -134,21 +140,25 @@ def test_a_text_alone_has_the_same_bits_as_among_others(embedded: Embedded) -> N
     shortest, long = TEXTS.index(""), next(i for i in range(len(TEXTS)) if 254 < embedded.tokens[i] < 1000)
 
     for i in (shortest, long):
-        assert (embedded.encoder.encode([TEXTS[i]]).vectors[0] == embedded.vectors[i]).all()
+        assert same_bits(embedded.encoder.encode([TEXTS[i]]), embedded, [i])
 
 
 def test_repeated_texts_in_other_places_of_a_batch_have_equal_bits(embedded: Embedded) -> None:
     short = min((t for t in TEXTS if t.strip()), key=len)
 
-    assert (embedded.encoder.encode([short] * 100).vectors == embedded.vectors[TEXTS.index(short)]).all()
+    assert same_bits(embedded.encoder.encode([short] * 100), embedded, [TEXTS.index(short)] * 100)
 
 
 def test_vectors_agree_with_those_of_sentence_transformers(embedded: Embedded, reference: "SentenceTransformer") -> None:
     some = [i for i, text in enumerate(TEXTS) if len(text) > 20 and embedded.tokens[i] <= 254][:20]
 
     expected = np.asarray(reference.encode([TEXTS[i] for i in some]), dtype=np.float32)
+    states: Any = reference.encode([TEXTS[i] for i in some], output_value="token_embeddings")
+    norms = [np.linalg.norm(one.numpy().astype(np.float64).mean(axis=0)) for one in states]
 
     assert cosine_rows(embedded.vectors[some], expected).min() > (0.99999 if embedded.dtype == "float32" else 0.9995)
+    assert embedded.norms.dtype == np.float32
+    assert embedded.norms[some] == pytest.approx(norms, rel=1e-5 if embedded.dtype == "float32" else 0.02)
 
 
 def test_a_long_text_is_the_mean_of_windows_that_torch_encodes_one_by_one(embedded: Embedded, reference: "SentenceTransformer") -> None:
@@ -157,18 +167,20 @@ def test_a_long_text_is_the_mean_of_windows_that_torch_encodes_one_by_one(embedd
     long = next(i for i in range(len(TEXTS)) if 254 < embedded.tokens[i] < 1000)
     network: Any = reference[0]
     ids = reference.tokenizer(TEXTS[long], add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-    mean = np.zeros(384)
+    mean, state = np.zeros(384), np.zeros(384)
     for start in range(0, len(ids), 254):
         window = ids[start : start + 254]
         with torch.inference_mode():
             states = network.auto_model(torch.tensor([[101, *window, 102]])).last_hidden_state[0].numpy().astype(np.float64)
         direction = states.mean(axis=0)
         mean += len(window) * direction / np.linalg.norm(direction)
+        state += len(window) * direction / len(ids)
 
     found = embedded.vectors[long : long + 1]
 
     assert embedded.tokens[long] == len(ids) > 254
     assert cosine_rows(found, mean[np.newaxis].astype(np.float32))[0] > (0.99999 if embedded.dtype == "float32" else 0.9995)
+    assert embedded.norms[long] == pytest.approx(np.linalg.norm(state), rel=1e-4 if embedded.dtype == "float32" else 0.02)
 
 
 def test_the_thread_settings_of_the_process_are_put_back(encoder: SentenceEncoder) -> None:
@@ -192,7 +204,7 @@ def test_progress_adds_up_to_the_number_of_texts(encoder: SentenceEncoder) -> No
 
 def test_no_texts_give_no_vectors(encoder: SentenceEncoder) -> None:
     assert encoder.encode([]).vectors.shape == (0, 384)
-    assert encoder.encode([]).tokens.tolist() == []
+    assert encoder.encode([]).tokens.tolist() == encoder.encode([]).norms.tolist() == []
 
 
 def test_fingerprints_tell_dtypes_apart_but_not_folders(tmp_path: Path) -> None:
@@ -224,6 +236,25 @@ def test_the_fingerprint_covers_pooling_and_the_longest_input(tmp_path: Path) ->
         seen.add(load_encoder(EmbedConfig(model=str(folder), dtype="float32")).fingerprint)
 
     assert len(seen) == 3
+
+
+def test_a_model_whose_vectors_are_no_means_of_token_states_gives_no_norms(reference: "SentenceTransformer", tmp_path: Path) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
+
+    texts = ["the fox"]
+    dense = Dense(384, 384, activation_function=torch.nn.Identity())
+    bare, by_first, behind = [Pooling(384, "mean")], [Pooling(384, "cls"), Normalize()], [Pooling(384, "mean"), dense, Normalize()]
+    found = []
+    for modules in (bare, by_first, behind):
+        model = SentenceEncoder(SentenceTransformer(modules=[reference[0], *modules], device="cpu").eval(), "it", 1)
+        found.append(model.encode(texts))
+
+    assert np.isnan([one.norms for one in found]).tolist() == [[False], [True], [True]]
+    assert (found[0].norms == loaded("float32").encode(texts).norms).all()
+    table = encode_table(wanted(("t1", 0, texts[0])), model)
+    assert table["norm"].to_pylist() == [None]
 
 
 def test_a_folder_that_is_not_there_is_an_error() -> None:
@@ -315,6 +346,28 @@ def test_a_pooled_vector_is_the_mean_of_its_windows_weighted_by_tokens(counts: l
             continue
         mean = sum(vectors[one].astype(np.float64) * cut.sizes[one] for one in own)
         assert (pooled[text] == round_vectors(np.array([mean], dtype=np.float32))[0]).all()
+
+
+@given(counts=st.lists(st.integers(0, 30), min_size=1, max_size=8), seed=st.integers(0, 2**32 - 1))
+def test_a_pooled_norm_is_the_length_of_the_mean_of_the_windows_states(counts: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cut = windows(np.zeros(sum(counts), dtype=np.int32), np.array(counts, dtype=np.int64), 7)
+    vectors = round_vectors(rng.normal(size=(cut.sizes.size, 5)).astype(np.float32))
+    norms = rng.uniform(0.5, 9.0, cut.sizes.size).astype(np.float32)
+
+    pooled = pool_norms(cut, vectors, norms)
+
+    assert pooled.dtype == np.float32
+    states, window = renormalise(vectors).astype(np.float64) * norms[:, np.newaxis], 0
+    for text, count in enumerate(counts):
+        own = slice(window, window + max(1, -(-count // 7)))
+        window = own.stop
+        alone = windows(np.zeros(count, dtype=np.int32), np.array([count]), 7)
+        assert pool_norms(alone, vectors[own], norms[own])[0] == pooled[text]  # whatever its neighbours
+        if own.stop - own.start == 1:
+            assert pooled[text] == norms[own.start]
+        else:
+            assert pooled[text] == pytest.approx(np.linalg.norm((states[own] * cut.sizes[own, np.newaxis]).sum(axis=0)) / count, rel=1e-6)
 
 
 def test_windows_that_cancel_out_are_an_error_that_names_the_text() -> None:
@@ -449,10 +502,11 @@ def test_encoded_texts_are_rows_of_the_store_sorted_by_bucket_and_key() -> None:
     table = encode_table(wanted(("t2", 9, "b b"), ("t1", 9, "ab"), ("t1", 4, "ab"), ("t3", 0, "")), encoder)
 
     assert table.schema == embedding_schema(27)
-    assert table.select(["bucket", "key", "tokens"]).to_pydict() == {
+    assert table.select(["bucket", "key", "tokens", "norm"]).to_pydict() == {
         "bucket": [0, 4, 9, 9],
         "key": ["t3", "t1", "t1", "t2"],
         "tokens": [0, 1, 1, 2],
+        "norm": [1.0, *[float(np.float32(2**0.5))] * 2, 1.0],
     }
     first_two = vectors_of(table)[:, :2].astype(float).tolist()
     half = float(np.float16(0.5**0.5))

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from pipeline.bias import balance
+from pipeline.ches import difficulty
 from pipeline.consensus.held_out import held_out_statistics
 from pipeline.contrast import contrast_consistency
 from pipeline.methods import LEFT_OUT, METHODS, LeftOut, Method
@@ -67,6 +68,10 @@ PAPERS = {
         "One Token to Fool LLM-as-a-Judge (2025)", "Cheating Automatic LLM Benchmarks (2024)",
         "Surrogate Signals from Format and Length (2025)", "Correlated Proxies (2024)",
         "What Are Step-Level Reward Models Rewarding (2024)",
+    ],
+    "likelihood displacement": [
+        "Unintentional Unalignment: Likelihood Displacement in Direct Preference Optimization (2024)",
+        "Preference Learning Algorithms Do Not Learn Preference Rankings (2024)", "Provably Mitigating Overoptimization (2024)",
     ],
     "statistics": [
         "Deep Reinforcement Learning at the Edge of the Statistical Precipice (2021)",
@@ -155,6 +160,7 @@ def small_tables() -> dict[str, pl.DataFrame]:
     rule = balance.Balance("even", "chars_gap")
     pairs = pl.DataFrame({"pair_id": ["00", "01"], "chars_gap": [5, -5]})
     sides = {"pair_id": ["00", "01"], "chosen_id": ["a"] * 2, "rejected_id": ["b"] * 2, "tie": [False] * 2}
+    likelihoods = pl.DataFrame({"sources": [["s"]], "difficulty": [1.0], "chosen_logp_mean": [-2.0], "rejected_logp_mean": [-1.0]})
     rewarded = pl.DataFrame({**sides, "model_scores": [[{"model": "rm", "low": 1.0, "high": high}] for high in (0.0, 3.0)]})
     models, ranks = model_scores.reduce_model_scores([model_scores.summarise_models(rewarded)], [model_scores.summarise_sums(rewarded)])
     return {
@@ -164,6 +170,7 @@ def small_tables() -> dict[str, pl.DataFrame]:
         "held_out": held_out_statistics(hidden),
         "best_of": best_of_statistics(best_of(answers), "rm"),
         "reduce_balance": balance.reduce_balance([balance.summarise_balance(pairs, rule)], rule).statistics,
+        "add_difficulty": difficulty.reduce_difficulty([difficulty.summarise_difficulty(likelihoods)], "d"),
         "add_model_scores": model_scores.model_statistics(models, ranks, "d"),
     }
 

@@ -45,7 +45,7 @@ PARTS_OF_MANIFEST: dict[str, Any] = {
     ],
     "counts": [{"stage": "rules", "rows_in": 4, "kept": 3, "dropped": 1, "reasons": {"tie": 1}}],
     "config": {"sources": [{"name": "arena", "licence": "cc-by-4.0"}, {"name": "mine", "licence": None}]},
-    "packages": {"polars": "2.1.0"}, "models": {}, "seeds": {}, "timings": {"ingest": 1.5}, "rules": ["tie"],
+    "packages": {"polars": "2.1.0"}, "models": {}, "causal_models": [], "seeds": {}, "timings": {"ingest": 1.5}, "rules": ["tie"],
 }  # fmt: skip
 
 

@@ -1,13 +1,14 @@
 """A small version, written by publish, and everything one may ask of it."""
 
 import json
+import math
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, spearmanr
 
 from pipeline import storage
 from pipeline.errors import NotFoundError, PrefineError, QueryError
@@ -29,6 +30,7 @@ from tests.versions import (
     estimated,
     fated,
     judged,
+    paired,
     publish,
     row,
     said,
@@ -92,6 +94,13 @@ VIEW_FACTS: dict[str, list[tuple[Any, ...]]] = {
     "balance_cost": [],
     "duplicates": [("arena", "arena", 1)],
     "near_duplicates": [],
+    "riskiest_pairs": [],
+    "ches_extremes": [],
+    "ches_distribution": [],
+    "ches_length": [],
+    "ches_backends": [],
+    "difficulty_by_length": [],
+    "ches_missing": [],
 }
 
 
@@ -182,6 +191,139 @@ def opinions(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 @pytest.mark.parametrize("view", OPINIONS)
 def test_a_view_tells_what_votes_and_statistics_say(opinions: Catalogue, view: str) -> None:
     assert [tuple(r.values()) for r in opinions.query(view).to_pylist()] == OPINIONS[view]
+
+
+def scored(part: str, pair_id: str, ches_ln: float | None, encoder: float | None, **given: Any) -> dict[str, Any]:
+    """A pair with its scores per token; the others are ten times as high."""
+    by_token = {"ches_ln": ches_ln, "ches_encoder_ln": encoder}
+    whole = {name.removesuffix("_ln"): None if value is None else 10 * value for name, value in by_token.items()}
+    return paired(part, pair_id, [], (1, 0, 0), **by_token, **whole, **given)
+
+
+LONG = "x" * 400
+
+
+def sample_with_ches() -> dict[str, list[dict[str, Any]]]:
+    """Seven published pairs, of which one has no score of the causal model and another none of the encoder; two that left."""
+    asked = [*said("user", "Hi?"), *said("assistant", "Yes?"), *said("user", LONG)]
+    chosen = said("assistant", "One.") + said("assistant", "Two.")
+    train = [
+        scored("train", "p1", 0.5, 2.0, difficulty=5.0, chosen_lm_tokens=20, rejected_lm_tokens=10, chosen_tokens=1, edit_distance=0.5),
+        scored("train", "p2", 1.5, 3.0, difficulty=-1.0, chosen_lm_tokens=10, rejected_lm_tokens=20, chosen_tokens=2, edit_distance=0.5),
+        scored("train", "p3", -1.0, 1.0, difficulty=9.0, chosen_lm_tokens=9, rejected_lm_tokens=300, chosen_tokens=3, edit_distance=0.5),
+        scored(
+            "train", "p4", -2.0, None, difficulty=0.0, chosen_lm_tokens=9, rejected_lm_tokens=230, chosen_tokens=5, edit_distance=0.5,
+            ches_encoder_missing="pooling",
+        ),
+        scored("train", "p5", 1.5, 4.0, chosen_tokens=2, edit_distance=0.5, prompt=asked, chosen=chosen),
+        scored("train", "p6", None, 9.0, edit_distance=0.5, ches_missing="prompt_fills_window"),
+    ]  # fmt: skip
+    held_out = [scored("validation", "p7", 0.0, 0.0, chosen_tokens=4, edit_distance=0.5)]
+    left = {"ches_missing": "left_earlier", "ches_encoder_missing": "left_earlier"}
+    dropped = [scored("dropped", name, None, None, stage="rules", reason="tie", **left) for name in ("p8", "p9")]
+    return {"train": train, "validation": held_out, "dropped": dropped}
+
+
+def alike(*values: float) -> tuple[Any, ...]:
+    return tuple(pytest.approx(value, abs=1e-9) for value in values)
+
+
+HI = ("Hi?", "Hello!", "No.")
+CHES: dict[str, list[tuple[Any, ...]]] = {
+    "riskiest_pairs": [
+        (1, "p2", "ches_ln", 1.5, *HI, ["arena"]),
+        (2, "p5", "ches_ln", 1.5, "x" * 300 + " ...", "One.\nTwo.", "No.", ["arena"]),  # as high as p2: by pair_id
+        (3, "p1", "ches_ln", 0.5, *HI, ["arena"]),
+        (4, "p7", "ches_ln", 0.0, *HI, ["arena"]),
+        (5, "p3", "ches_ln", -1.0, *HI, ["arena"]),
+        (6, "p4", "ches_ln", -2.0, *HI, ["arena"]),
+    ],
+    "ches_extremes": [
+        ("highest", 1, 6, "p2", "ches_ln", 1.5, *HI),
+        ("highest", 2, 6, "p5", "ches_ln", 1.5, "x" * 300 + " ...", "One.\nTwo.", "No."),
+        ("highest", 3, 6, "p1", "ches_ln", 0.5, *HI),
+        ("highest", 4, 6, "p7", "ches_ln", 0.0, *HI),
+        ("highest", 5, 6, "p3", "ches_ln", -1.0, *HI),
+        ("lowest", 6, 6, "p4", "ches_ln", -2.0, *HI),
+    ],
+    "ches_distribution": [
+        ("ches", 6, 1, -20.0, -20.0, -20.0, -10.0, 0.0, 15.0, 15.0, 15.0, 0.5, *wilson(3, 6)),
+        ("ches_encoder", 6, 1, 0.0, 0.0, 0.0, 10.0, 20.0, 40.0, 90.0, 90.0, alike(5 / 6)[0], *wilson(5, 6)),
+        ("ches_encoder_ln", 6, 1, 0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 9.0, 9.0, alike(5 / 6)[0], *wilson(5, 6)),
+        ("ches_ln", 6, 1, -2.0, -2.0, -2.0, -1.0, 0.0, 1.5, 1.5, 1.5, 0.5, *wilson(3, 6)),
+        ("difficulty", 4, 3, -1.0, -1.0, -1.0, -1.0, 0.0, 5.0, 9.0, 9.0, 0.5, *wilson(2, 4)),
+    ],
+    "difficulty_by_length": [
+        (None, -201, 2, 0.5, *wilson(1, 2), 4.5),
+        (-10, 10, 2, 0.5, *wilson(1, 2), 2.0),
+    ],
+    "ches_missing": [
+        ("causal_lm", "prompt_fills_window", 1, 0),
+        ("causal_lm", "left_earlier", 0, 2),
+        ("encoder", "pooling", 1, 0),
+        ("encoder", "left_earlier", 0, 2),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def displaced(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    place = str(tmp_path_factory.mktemp("displaced"))
+    publish(place, sample_with_ches())
+    return open_version(place)
+
+
+@pytest.mark.parametrize("view", CHES)
+def test_a_view_tells_of_displacement_and_difficulty(displaced: Catalogue, view: str) -> None:
+    assert [tuple(r.values()) for r in displaced.query(view).to_pylist()] == CHES[view]
+
+
+def test_rank_correlations_average_ties_and_are_null_where_nothing_varies(displaced: Catalogue) -> None:
+    found = {(r["score_name"], r["measure"]): r for r in displaced.query("ches_length").to_pylist()}
+    scores, tokens = [0.5, 1.5, -1.0, -2.0, 1.5, 0.0], [1, 2, 3, 5, 2, 4]
+
+    assert len(found) == 16
+    assert found["ches_ln", "chosen_tokens"]["pair_count"] == 6
+    assert found["ches_ln", "chosen_tokens"]["spearman"] == pytest.approx(spearmanr(scores, tokens).statistic)
+    assert found["ches", "chosen_tokens"]["spearman"] == pytest.approx(spearmanr(scores, tokens).statistic)
+    assert [found["ches_ln", "edit_distance"][name] for name in ("spearman", "spearman_low", "spearman_high")] == [None] * 3
+
+
+def test_both_backends_are_compared_on_the_pairs_that_have_both(displaced: Catalogue) -> None:
+    (row,) = displaced.query("ches_backends").to_pylist()
+    rho = spearmanr([0.5, 1.5, -1.0, 1.5, 0.0], [2.0, 3.0, 1.0, 4.0, 0.0]).statistic
+
+    assert (row["pair_count"], row["spearman"]) == (5, pytest.approx(rho))
+    assert (row["riskiest_shared_share"], row["riskiest_shared_low"]) == (0.0, 0.0)  # p2 and p5: a tie goes to the first pair_id
+
+
+def test_spearman_and_its_interval_are_those_of_scipy_and_of_the_formula(tmp_path: Path) -> None:
+    draw = [(i * 7919 % 31, i * 104729 % 17, i) for i in range(60)]
+    rows = [scored("train", f"p{i:02}", float(a), None, chosen_tokens=b, edit_distance=a / 31, chosen_lm_tokens=i) for a, b, i in draw]
+    publish(str(tmp_path), {"train": rows})
+    found = {(r["score_name"], r["measure"]): r for r in open_version(str(tmp_path)).query("ches_length").to_pylist()}
+    rho = float(spearmanr([a for a, _, _ in draw], [b for _, b, _ in draw]).statistic)
+    half = 1.959963985 * math.sqrt((1 + rho * rho / 2) / 57)
+
+    told = found["ches_ln", "chosen_tokens"]
+    assert set(found) == {(s, m) for s in ("ches", "ches_ln") for m in ("chosen_tokens", "rejected_tokens", "tokens_gap", "edit_distance")}
+    assert told["spearman"] == pytest.approx(rho, abs=1e-12)
+    assert (told["spearman_low"], told["spearman_high"]) == alike(math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half))
+    same = found["ches_ln", "edit_distance"]
+    assert [same[name] for name in ("spearman", "spearman_low", "spearman_high")] == [pytest.approx(1.0)] * 3
+
+
+def test_without_a_causal_model_the_riskiest_pairs_are_those_of_the_encoder(tmp_path: Path) -> None:
+    publish(str(tmp_path), {"train": [scored("train", f"p{i}", None, float(i)) for i in range(12)]})
+    catalogue = open_version(str(tmp_path))
+
+    assert [(r["pair_id"], r["score_name"]) for r in catalogue.query("riskiest_pairs").to_pylist()][:2] == [
+        ("p11", "ches_encoder_ln"),
+        ("p10", "ches_encoder_ln"),
+    ]
+    ends = [(r["extreme"], r["rank"], r["score"]) for r in catalogue.query("ches_extremes").to_pylist()]
+    assert ends[4:6] == [("highest", 5, 7.0), ("lowest", 8, 4.0)]
+    assert len(ends) == 10
 
 
 def test_flags_and_quantiles_cover_published_and_dropped_pairs(catalogue: Catalogue) -> None:

@@ -1,11 +1,7 @@
 """tests/real/shared.yaml over files that nobody here wrote: what is known about them is found again in the ledger."""
 
-import importlib
 import json
-import os
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +12,6 @@ from tests.fakes import WordEncoder
 RAW = Path(__file__).resolve().parents[2] / "shared" / "data" / "raw"
 CONFIG = Path(__file__).parent / "real" / "shared.yaml"
 pytestmark = pytest.mark.skipif(not RAW.is_dir(), reason="../shared/data is not there: the real files do not ship with the repository")
-
-
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    with tempfile.TemporaryDirectory() as home:
-        # Prefect reads its settings once; a home that another test chose before stays.
-        os.environ.setdefault("PREFECT_HOME", home)
-        importlib.import_module("flows")  # sets the rest of Prefect's settings
-        from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-        from prefect.testing.utilities import prefect_test_harness
-
-        if PREFECT_API_URL.value() and "PREFECT_API_URL" not in os.environ:  # other tests' server
-            yield
-            return
-        with prefect_test_harness(server_startup_timeout=120), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            yield
 
 
 @pytest.fixture(scope="module")

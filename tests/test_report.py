@@ -81,6 +81,36 @@ def test_tables_show_numbers_short_and_nothing_as_a_dash() -> None:
     assert "<td>none</td>" in text
 
 
+EXTREME: dict[str, Any] = {
+    "extreme": "highest", "rank": 1, "pair_count": 1234, "pair_id": "p1", "score_name": "ches_ln", "score": 12.3456,
+    "prompt": "Hi?\nAnd " + EVIL, "chosen": f"a {EVIL}", "rejected": None,
+}  # fmt: skip
+
+
+def test_pairs_with_the_highest_and_the_lowest_scores_can_be_read() -> None:
+    text = report(ches_extremes=[EXTREME, {**EXTREME, "extreme": "lowest", "rank": 1234, "score": -0.5}])
+    tags = Tags()
+    tags.feed(text)
+
+    assert tags.open == []
+    assert "<p>highest, 1 of 1,234: ches_ln 12.35, pair p1</p>" in text
+    assert "<p>lowest, 1,234 of 1,234: ches_ln -0.5, pair p1</p>" in text
+    assert "<div><b>prompt</b>Hi?\nAnd &lt;script&gt;" in text
+    assert "<div><b>rejected</b></div>" in text
+    assert "<script>" not in text
+
+
+def test_what_was_not_computed_has_no_section() -> None:
+    unasked = report(**{name: [] for name in REPORTED_VIEWS})
+    assert "CHES" not in unasked
+    assert "ranks wrongly" not in unasked
+    assert "Signals of the published pairs" in unasked
+
+    asked = report(ches_length=[{"score_name": "ches_ln", "spearman": 0.25}], ches_backends=[])
+    assert "Does CHES follow length" in asked
+    assert "Does the encoder rank" not in asked
+
+
 def test_every_reported_view_exists() -> None:
     assert set(REPORTED_VIEWS) <= set(sql_files("views"))
 

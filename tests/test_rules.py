@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -11,9 +12,21 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline.conditions import COLUMNS
-from pipeline.config import ContentConfig, RuleConfig, RulesConfig
+from pipeline.config import ChesConfig, ContentConfig, PipelineConfig, RuleConfig, RulesConfig, ShareConfig
 from pipeline.errors import ConfigError, SchemaError
-from pipeline.rules import PRESETS, Rule, apply_local, apply_share, check_weights, compile_rules, reduce_share, rounds, summarise_share
+from pipeline.rules import (
+    PRESETS,
+    Rule,
+    apply_local,
+    apply_share,
+    check,
+    check_weights,
+    compile_rules,
+    not_computed,
+    reduce_share,
+    rounds,
+    summarise_share,
+)
 
 WHY = ["pair_id", "reason", "score", "threshold", "detail"]
 
@@ -122,6 +135,52 @@ def test_only_one_rule_of_the_strict_preset_rests_on_consensus() -> None:
 
 def test_preset_none_drops_only_ties_and_identical_answers() -> None:
     assert [rule.name for rule in compile_rules(RulesConfig(preset="none"))] == ["identical_answers", "no_vote_counts", "tie"]
+
+
+def test_safety_dpo_keeps_the_lowest_twentieth_by_ches_ln_of_what_is_safe() -> None:
+    rules = compile_rules(RulesConfig(preset="safety-dpo"))
+
+    assert [rule.name for rule in rules] == [*(name for name, _ in PRESETS["safe"]), "no_ches", "lowest_ches"]
+    assert (rules[-1].kind, rules[-1].signal, rules[-1].share) == ("keep_lowest_share", "ches_ln", Decimal("0.05"))
+    assert [rule.name for group in rounds(rules)[1:] for rule in group] == ["lowest_ches"]
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.05, 19), (0.15, 57), (0.0, 0), (1.0, 382)])
+def test_of_382_pairs_the_lowest_share_is_rounded_down_and_ties_go_by_pair_id(share: float, kept: int) -> None:
+    lowest = RuleConfig(name="c", keep_lowest_share=ShareConfig(signal="ches_ln", share=share))
+    rule = compile_rules(RulesConfig(preset="none", add=[lowest]))[-1]
+    pairs = pairs_of(pair_id=[f"{i:03d}" for i in range(382)], ches_ln=[0.0] * 382)
+
+    result = apply_share(pairs, rule, reduce_share([summarise_share(pairs, rule)], rule))
+
+    assert result.kept["pair_id"].to_list() == [f"{i:03d}" for i in range(kept)]
+
+
+def test_safety_dpo_drops_a_pair_without_a_score_and_says_so() -> None:
+    pairs = pairs_of(pair_id=["a", "b"], ches_ln=[None, -1.0])
+    local = compile_rules(RulesConfig(preset="safety-dpo"))[:-1]
+
+    dropped = apply_local(pairs, local).dropped
+
+    assert dropped.select("pair_id", "reason").rows() == [("a", "no_ches")]
+
+
+@pytest.mark.parametrize(
+    ("ches", "rules", "message"),
+    [
+        ({}, {"preset": "safety-dpo"}, "preset 'safety-dpo', rule 'no_ches': 'ches_ln' is not computed; it needs `signals.ches.backend: c"),
+        ({"backend": "none"}, "ches_encoder_ln > 0", "'ches_encoder_ln' is not computed; it needs `signals.ches.backend: encoder`"),
+        ({"backend": "causal_lm", "model": "m"}, "difficulty > 9", "'difficulty' is not computed; it needs `signals.ches.logps: true`"),
+    ],
+)
+def test_a_rule_on_a_score_that_nobody_asked_for_is_a_config_error(ches: dict[str, str], rules: Any, message: str) -> None:
+    chosen = rules if isinstance(rules, dict) else {"add": [{"name": "x", "drop_if": rules}]}
+    config = PipelineConfig.model_validate(
+        {"dataset": "d", "sources": [{"name": "s", "uri": "x"}], "signals": {"ches": ches}, "rules": chosen}
+    )
+
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check(config)
 
 
 def test_added_rules_follow_the_preset_in_order() -> None:
@@ -427,11 +486,11 @@ def test_local_rules_lose_no_pair_and_treat_each_by_itself(rows: list[tuple[bool
     [
         ("chars_gpa", "rule 'weights.balance': unknown column 'chars_gpa'; did you mean 'chars_gap'"),
         ("conflict", "rule 'weights.balance': balance ranks by 'conflict', which is no number"),
-        ("chosen_personal", "is not computed, because content.personal is false"),
+        ("chosen_personal", "'chosen_personal' is not computed; it needs `content.personal: true`"),
     ],
 )
 def test_what_weights_balance_is_checked_before_any_work(balance: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
-        check_weights(balance, ContentConfig(personal=False))
-    check_weights("chars_gap", ContentConfig())
-    check_weights(None, ContentConfig())
+        check_weights(balance, not_computed(ContentConfig(personal=False), ChesConfig()))
+    check_weights("chars_gap")
+    check_weights(None)

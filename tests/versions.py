@@ -36,7 +36,7 @@ def paired(part: str, pair_id: str, records: list[str], votes: tuple[int, int, i
     counts = {"n_votes": sum(votes), "n_annotators": sum(votes), "votes_chosen": chosen, "votes_rejected": rejected, "votes_tie": tie}
     given = {"p_chosen": 0.75, "weight": 1.0, "split": part, "chosen_chars": 6, "rejected_chars": 3, "chars_gap": 3, **given}
     ids = {"pair_id": pair_id, "chosen_id": "ra", "rejected_id": "rb", "prompt_cluster_id": f"cluster-{pair_id}", "criterion": "overall"}
-    return row(PARTS[part][1], **texts, **counts, **ids, sources=["arena"], records=records, **given)
+    return row(PARTS[part][1], **{**texts, **counts, **ids, "sources": ["arena"], "records": records, **given})
 
 
 def fated(record_id: str, source_row: int, fate: str, reason: str, **given: Any) -> dict[str, Any]:
@@ -166,5 +166,5 @@ def write(root: str, rows: dict[str, list[dict[str, Any]]], version: str = "v000
 
 def publish(root: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     parts: dict[str, Any] = {"inputs": INPUTS, "counts": COUNTS, "config": {"sources": []}, "rules": ["tie"]}
-    parts |= {"packages": {}, "models": {}, "seeds": {}, "timings": {}}
+    parts |= {"packages": {}, "models": {}, "causal_models": [], "seeds": {}, "timings": {}}
     return finish(root, "v000001", write(root, rows), parts).version

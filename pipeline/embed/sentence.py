@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from pipeline.embed.batches import batch_shapes, plan_batches
 from pipeline.embed.tables import Encoded
-from pipeline.embed.windows import Windows, WindowTokenizer, pool, slices
+from pipeline.embed.windows import Windows, WindowTokenizer, lengths_of, pool, pool_norms, slices
 from pipeline.errors import ConfigError, PrefineError
 from pipeline.similarity import round_vectors
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 # What is tokenised while the slice before it is in the model: enough texts that their last, partly filled batches (one a
@@ -56,12 +57,13 @@ class SentenceEncoder:
         self._tokenizer = WindowTokenizer(tokenizer, self._shapes[-1][1], name)
         self._pad, self._has_types = int(tokenizer.pad_token_id or 0), "token_type_ids" in tokenizer.model_input_names
         self.dimensions, self.texts_at_once = int(dimensions), _TEXTS_AT_ONCE[self._device]
+        self._pools_by_mean = _pools_by_mean(model)
         self.fingerprint = _fingerprint(model, self._shapes, self._tokenizer.size)
 
     def encode(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> Encoded:
         """Encode texts, in their order; `on_progress` gets the number of texts done since its last call."""
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float16)
-        tokens = np.empty(len(texts), dtype=np.int32)
+        norms, tokens = np.empty(len(texts), dtype=np.float32), np.empty(len(texts), dtype=np.int32)
         parts = list(slices(texts, *_SLICE[self._device]))
         with ThreadPoolExecutor(1) as ahead:
             upcoming = [ahead.submit(self._tokenizer.cut, texts[part]) for part in parts[:1]]  # while another call is in the model
@@ -69,8 +71,9 @@ class SentenceEncoder:
                 for number, part in enumerate(parts):
                     cut = upcoming.pop().result()
                     upcoming += [ahead.submit(self._tokenizer.cut, texts[then]) for then in parts[number + 1 : number + 2]]
-                    vectors[part], tokens[part] = self._encode_windows(cut, workers, on_progress), cut.tokens
-        return Encoded(vectors, tokens)
+                    vectors[part], norms[part] = self._encode_windows(cut, workers, on_progress)
+                    tokens[part] = cut.tokens
+        return Encoded(vectors, tokens, norms)
 
     def token_table(self) -> npt.NDArray[np.float32]:
         """The input embeddings of the model, (V, D'), one row a token."""
@@ -84,14 +87,15 @@ class SentenceEncoder:
 
     def _encode_windows(
         self, cut: Windows, workers: ThreadPoolExecutor, on_progress: Callable[[int], None] | None
-    ) -> npt.NDArray[np.float16]:
+    ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]]:
         vectors = np.empty((cut.sizes.size, self.dimensions), dtype=np.float16)
+        norms = np.empty(cut.sizes.size, dtype=np.float32)
         is_first = np.zeros(cut.sizes.size, dtype=bool)
         is_first[cut.firsts] = True
         special = self._tokenizer.before.size + self._tokenizer.after.size
 
         def work(rung: int, members: npt.NDArray[np.intp]) -> int:
-            vectors[members] = self._forward(rung, cut.ids, cut.starts[members], cut.sizes[members])
+            vectors[members], norms[members] = self._forward(rung, cut.ids, cut.starts[members], cut.sizes[members])
             return int(np.count_nonzero(is_first[members]))
 
         for done in as_completed([workers.submit(work, *batch) for batch in plan_batches(cut.sizes + special, self._shapes)]):
@@ -99,12 +103,12 @@ class SentenceEncoder:
             if on_progress is not None:
                 on_progress(count)
         with self._directions():
-            return pool(cut, vectors)
+            return pool(cut, vectors), pool_norms(cut, vectors, norms)
 
     def _forward(
         self, rung: int, ids: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float16]:
-        """The vectors of a batch's windows; rows without a window are dummies."""
+    ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]]:
+        """The vectors and norms of a batch's windows; rows without a window are dummies."""
         import torch
 
         before, after = self._tokenizer.before, self._tokenizer.after
@@ -125,9 +129,24 @@ class SentenceEncoder:
         if self._device == "cuda":  # from pinned memory the copies do not hold up this thread
             features = {name: tensor.pin_memory().to("cuda", non_blocking=True) for name, tensor in features.items()}
         with torch.inference_mode():
-            vectors = self._model(features)["sentence_embedding"][: sizes.size].float().cpu().numpy()
+            given = self._model(features)
+            vectors = given["sentence_embedding"][: sizes.size].float().cpu().numpy()
+            norms = self._norms(given)[: sizes.size]
         with self._directions():
-            return round_vectors(vectors)
+            return round_vectors(vectors), norms
+
+    def _norms(self, given: "dict[str, torch.Tensor]") -> npt.NDArray[np.float32]:
+        """Lengths of the mean token states of a batch's rows; NaN where its vectors are not their mean."""
+        import torch
+
+        mask = given["attention_mask"]
+        if not self._pools_by_mean:
+            return np.full(mask.shape[0], np.nan, dtype=np.float32)
+        states = given["token_embeddings"]
+        # As the pooling sums, whose own mean is rounded to the model's dtype before the vector is scaled.
+        sums = (states * mask.unsqueeze(-1).to(states.dtype)).sum(dim=1, dtype=torch.float32)
+        norms: npt.NDArray[np.float64] = lengths_of(sums.cpu().numpy()) / mask.sum(dim=1).cpu().numpy()
+        return norms.astype(np.float32)
 
     @contextmanager
     def _directions(self) -> Iterator[None]:
@@ -144,6 +163,15 @@ class SentenceEncoder:
             yield workers
         finally:
             workers.shutdown(cancel_futures=True)
+
+
+def _pools_by_mean(model: "SentenceTransformer") -> bool:
+    """Whether a vector is the mean of token states at unit length: nothing comes between the states, the mean and the scaling."""
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+
+    _, *after = model
+    is_mean = bool(after) and isinstance(after[0], Pooling) and after[0].pooling_mode == "mean"
+    return is_mean and all(isinstance(module, Normalize) for module in after[1:])
 
 
 def _use_one_thread() -> None:
@@ -196,6 +224,7 @@ def _fingerprint(model: "SentenceTransformer", shapes: tuple[tuple[int, int], ..
         "tokenizer": {key: value for key, value in tokenizer.items() if key not in ("truncation", "padding")},
         "shapes": shapes,
         "windows": [window, "mean weighted by tokens"],
+        "states": "mean norm",
         "dtype": str(model.dtype),
         "device": model.device.type,
         "rounding": "fp16",

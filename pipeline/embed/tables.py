@@ -17,10 +17,13 @@ class Encoded:
     Attributes:
         vectors: float16 (N, D), rows of unit length; `similarity.renormalise` gives the vectors they stand for.
         tokens: int32 (N,), tokens of the whole text before any cut, without special tokens.
+        norms: float32 (N,), above 0: the length that the mean token state had before it was scaled to the vector; NaN (for all
+            texts) where a vector is not the mean of token states.
     """
 
     vectors: npt.NDArray[np.float16]
     tokens: npt.NDArray[np.int32]
+    norms: npt.NDArray[np.float32]
 
 
 class Encoder(Protocol):
@@ -55,6 +58,7 @@ def embedding_schema(dimensions: int) -> pa.Schema:
         pa.field("bucket", pa.uint8(), nullable=False),
         pa.field("key", pa.string(), nullable=False),  # text_id
         pa.field("tokens", pa.int32(), nullable=False, metadata={"unit": "tokens, uncut, without special tokens"}),
+        pa.field("norm", pa.float32(), metadata={"unit": "length of the mean token state", "range": "above 0; null: no mean of states"}),
         pa.field("vector", pa.list_(pa.float16(), dimensions), nullable=False),
     ]
     return pa.schema(fields)
@@ -114,6 +118,7 @@ def encode_table(texts: pl.DataFrame, encoder: Encoder, on_progress: Callable[[i
             placed["bucket"].to_arrow(),
             placed["text_id"].to_arrow().cast(pa.string()),
             pa.array(encoded.tokens[rows], pa.int32()),
+            pa.array(encoded.norms[rows], pa.float32(), from_pandas=True),  # NaN: null
             pa.FixedSizeListArray.from_arrays(flat, encoder.dimensions),
         ],
         schema=embedding_schema(encoder.dimensions),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ConfigError
-from pipeline.similarity import round_vectors
+from pipeline.similarity import renormalise, round_vectors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -143,6 +143,40 @@ def pool(cut: Windows, vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float
         starts = np.cumsum(per_text[long]) - per_text[long]
         pooled[long] = round_vectors(np.add.reduceat(weighted, starts, axis=0).astype(np.float32))
     return pooled
+
+
+def pool_norms(cut: Windows, vectors: npt.NDArray[np.float16], norms: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A norm a text: its window's, or | sum n_w norm_w v_w | / sum n_w over its windows w.
+
+    That is the length of the mean of the windows' mean states, weighted by their tokens without special ones, and exact but
+    for the rounding of the v_w to fp16. The text's vector (`pool`) is the mean of the v_w, without their norms: its direction
+    is not quite that of this mean.
+
+    Args:
+        cut: N texts in W windows.
+        vectors: float16 (W, D), the windows' own.
+        norms: float32 (W,), theirs.
+
+    Returns:
+        float32 (N,); it depends on the text's own windows alone, bit for bit.
+    """
+    pooled = norms[cut.firsts]
+    per_text = np.diff(cut.firsts, append=norms.shape[0])
+    long = np.flatnonzero(per_text > 1)
+    if long.size:
+        rows = np.flatnonzero(np.repeat(per_text > 1, per_text))
+        weights = cut.sizes[rows] * norms[rows].astype(np.float64)
+        starts = np.cumsum(per_text[long]) - per_text[long]
+        sums = np.add.reduceat(renormalise(vectors[rows]).astype(np.float64) * weights[:, np.newaxis], starts, axis=0)
+        pooled[long] = lengths_of(sums) / np.add.reduceat(cut.sizes[rows], starts)
+    return pooled
+
+
+def lengths_of(rows: npt.NDArray[np.float32] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Euclidean lengths of (N, D), summed in float64; each depends on its own row alone, bit for bit."""
+    wide = rows.astype(np.float64, order="C")
+    lengths: npt.NDArray[np.float64] = np.sqrt(np.add.reduce(wide * wide, axis=1))
+    return lengths
 
 
 def slices(texts: Sequence[str], most: int, characters: int) -> Iterator[slice]:

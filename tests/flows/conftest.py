@@ -1,33 +1,21 @@
 """Flows run against one temporary Prefect server for all tests of this folder."""
 
-import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-_home = tempfile.TemporaryDirectory(prefix="prefine-tests-")
-# Prefect reads its settings once, at its own import, so these come before anything imports it.
-os.environ["PREFECT_HOME"] = str(Path(_home.name) / "prefect")
-Path(os.environ["PREFECT_HOME"]).mkdir()
-
-from flows import cli  # noqa: E402
-from flows.curate import Outcome, run_flow  # noqa: E402
+from flows import cli
+from flows.curate import Outcome, run_flow
 
 DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server() -> Iterator[None]:
-    """A server with a database of its own; without the heartbeat, whose thread costs each flow up to a second."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+def _server(prefect_server: None) -> None:
+    """A run outside a test, in a fixture, must not start a server of its own."""
 
 
 @pytest.fixture(scope="session")

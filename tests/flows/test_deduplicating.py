@@ -4,6 +4,7 @@ The model is a stand-in in which each word is a direction of its own, so one oth
 """
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -174,6 +175,26 @@ def baseline(home: Path) -> Version:
     return run(home)
 
 
+@dataclass(frozen=True)
+class Grown:
+    """A folder that was curated without the second source, and again with it."""
+
+    folder: Path
+    first: Version
+    increment: Version
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    folder = tmp_path_factory.mktemp("grown")
+    return Grown(folder, run(folder, second=False), run(folder))
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """A folder with its workspace, to go on from: places are relative, so that a copy is as good as the same runs again."""
+    return shutil.copytree(folder, to)
+
+
 class TestMerged:
     def test_votes_of_light_edits_add_up_whichever_side_they_were_seen_on(self, baseline: Version) -> None:
         [kept], merged = baseline.pairs("bread"), baseline.merged("bread")
@@ -341,9 +362,9 @@ class TestSearchedOnce:
 
     @pytest.mark.parametrize(("threshold", "fewer"), [(0.97, True), (0.9, False)])
     def test_another_threshold_compares_nothing_and_gives_what_a_fresh_run_gives(
-        self, threshold: float, fewer: bool, baseline: Version, tmp_path: Path
+        self, threshold: float, fewer: bool, home: Path, baseline: Version, tmp_path: Path
     ) -> None:
-        run(tmp_path / "one")
+        copied(home, tmp_path / "one")
         config = {"deduplicate": {"min_cosine": threshold, "min_jaccard": 1.0}}
 
         moved, fresh = run(tmp_path / "one", **config), run(tmp_path / "two", **config)
@@ -353,8 +374,8 @@ class TestSearchedOnce:
         merged = [sum(row["reason"] == "near_duplicate" for row in version.table("dropped")) for version in (moved, baseline)]
         assert (merged[0] < merged[1]) is fewer
 
-    def test_a_threshold_below_what_is_stored_is_searched_for(self, baseline: Version, tmp_path: Path) -> None:
-        run(tmp_path / "one")
+    def test_a_threshold_below_what_is_stored_is_searched_for(self, home: Path, baseline: Version, tmp_path: Path) -> None:
+        copied(home, tmp_path / "one")
         config = {"deduplicate": {"min_cosine": 0.85}}
 
         moved, fresh = run(tmp_path / "one", **config), run(tmp_path / "two", **config)
@@ -363,11 +384,9 @@ class TestSearchedOnce:
         assert moved.files == fresh.files
 
     def test_an_increment_compares_the_new_texts_only_and_publishes_what_a_run_from_scratch_does(
-        self, baseline: Version, tmp_path: Path
+        self, baseline: Version, grown: Grown
     ) -> None:
-        first = run(tmp_path, second=False)
-
-        increment = run(tmp_path)
+        first, increment = grown.first, grown.increment
 
         # ink and jam: two prompts, five answers; and an edit each of the answers about bread and cats
         assert (increment.outcome.compared, increment.outcome.embedded) == (9, 9)
@@ -375,15 +394,14 @@ class TestSearchedOnce:
         assert increment.files == baseline.files
 
     @pytest.mark.parametrize("lost", ["embeddings", "hits"])
-    def test_a_lost_segment_is_made_again(self, lost: str, baseline: Version, tmp_path: Path) -> None:
-        run(tmp_path, second=False)
-        run(tmp_path)
-        segments = held(tmp_path, lost)
+    def test_a_lost_segment_is_made_again(self, lost: str, baseline: Version, grown: Grown, tmp_path: Path) -> None:
+        folder = copied(grown.folder, tmp_path / "one")
+        segments = held(folder, lost)
         assert len(segments) > 1
         for segment in segments[::2]:
             segment.unlink()
 
-        again = run(tmp_path)
+        again = run(folder)
 
         assert (again.outcome.unchanged, again.outcome.compared > 0) == (True, lost == "hits")
         assert (again.outcome.embedded > 0) == (lost == "embeddings")

@@ -13,7 +13,7 @@ from pipeline.methods import LEFT_OUT, METHODS
 Prefine = Callable[..., tuple[int, str, str]]
 
 # Of reward models, and of rules that balance: the demo has neither; tests/test_methods.py makes them.
-NOT_IN_THE_DEMO = {"rm_label_agreement", "rm_mean_negative", "balance_*"}
+NOT_IN_THE_DEMO = {"rm_label_agreement", "rm_mean_negative", "balance_*", "reference_misranks", "reference_misranks_per_token"}
 
 
 def test_a_run_has_the_statistics_of_the_registry_and_no_others(demo: Outcome) -> None:

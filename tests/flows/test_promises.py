@@ -506,29 +506,38 @@ def test_a_second_run_publishes_nothing_and_embeds_nothing(home: Path, given: In
     assert sorted(p.name for p in Path(again.dataset_root).glob("v*")) == ["v000001"]
 
 
-def test_one_more_file_makes_the_next_version_and_embeds_only_what_is_new(
-    given: Input, baseline: Version, encoder: WordEncoder, tmp_path: Path
-) -> None:
-    first = given.run(tmp_path)
-    more = replace(given, files={**given.files, "arena/zero.jsonl": arena_rows(100, 8)})
-    before = encoder.texts_encoded
+@dataclass(frozen=True)
+class Grown:
+    """A folder that was curated, and again with one more file."""
 
-    second = more.run(tmp_path)
+    more: Input
+    first: Outcome
+    second: Outcome
+    encoded: int  # in the second run
+
+
+@pytest.fixture(scope="module")
+def grown(given: Input, encoder: WordEncoder, tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    folder = tmp_path_factory.mktemp("grown")
+    more = replace(given, files={**given.files, "arena/zero.jsonl": arena_rows(100, 8)})
+    first = given.run(folder)
+    before = encoder.texts_encoded
+    second = more.run(folder)
+    return Grown(more, first, second, encoder.texts_encoded - before)
+
+
+def test_one_more_file_makes_the_next_version_and_embeds_only_what_is_new(baseline: Version, grown: Grown) -> None:
+    first, second = grown.first, grown.second
 
     assert (first.version, second.version, second.unchanged) == ("v000001", "v000002", False)
     assert first.embedded == baseline.outcome.embedded
-    assert 0 < second.embedded == encoder.texts_encoded - before <= 3 * 8
+    assert 0 < second.embedded == grown.encoded <= 3 * 8
     assert (Path(second.dataset_root) / "CURRENT").read_text().strip() == "v000002"
     assert version_of(first).hashes == baseline.hashes
 
 
-def test_an_increment_publishes_what_a_run_from_scratch_does(given: Input, encoder: WordEncoder, tmp_path: Path) -> None:
-    more = replace(given, files={**given.files, "arena/zero.jsonl": arena_rows(100, 8)})
-    given.run(tmp_path / "increment")
-
-    increment = version_of(more.run(tmp_path / "increment"))
-
-    assert increment.hashes == version_of(more.run(tmp_path / "scratch")).hashes
+def test_an_increment_publishes_what_a_run_from_scratch_does(grown: Grown, tmp_path: Path) -> None:
+    assert version_of(grown.second).hashes == version_of(grown.more.run(tmp_path)).hashes
 
 
 def test_a_version_that_published_no_pair_can_still_be_a_source(encoder: WordEncoder, tmp_path: Path) -> None:
