@@ -187,7 +187,7 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     learnable = sum(stages.each("consensus", _decide, filled))
     steps.reduce_summaries(run, filled)
     read = _read_by_model(stages, filled, 2 * learnable) if hidden.asked(run.config) else None
-    stages.each("signals", _add_signals, filled, learnable)
+    hidden.tell_missing({"pairs": 0} | _added_up(stages.each("signals", _add_signals, filled, learnable)))
     if filled:
         work.submit("fit scores", scoring.fit, run, filled).result()
     stages.each("scores", scoring.apply, filled)
@@ -235,7 +235,7 @@ def _find_near_duplicates(stages: _Stages, partitions: list[int]) -> int:
 def _read_by_model(stages: _Stages, partitions: list[int], answers: int) -> int:
     """Let the causal model read the answers that it has not read yet. Returns how many times it read one."""
     run, read = stages.run, 0
-    with stages.timed("read by model", answers, "answers") as done:
+    with stages.timed("read by model", answers * hidden.readings(run.config), "answers") as done:
         shapes = None
         while shapes != hidden.shapes(run.config):  # where memory ran out, all are read again in the smaller shape
             shapes = hidden.shapes(run.config)
@@ -257,11 +257,12 @@ def _decide(run: Run, partition: int) -> int:
     return steps.summarise(run, partition, voting.decide(run, partition))
 
 
-def _add_signals(run: Run, partition: int, learnable: int) -> None:
-    """Signals, and what they say to the scores that compare a pair with all others."""
-    hidden.add(run, partition)
+def _add_signals(run: Run, partition: int, learnable: int) -> dict[str, int]:
+    """Signals, and what they say to the scores that compare a pair with all others. Returns what has no score of a causal model."""
+    missing = hidden.add(run, partition)
     steps.add_signals(run, partition, learnable)
     scoring.summarise(run, partition)
+    return missing
 
 
 def _artifact_key(dataset: str) -> str:

@@ -58,7 +58,7 @@ def export(
             rows[split] += result.kept.height
             left_out.update(dict(result.dropped.group_by("reason").len().iter_rows()))
             done(pairs.height)
-    if reference_logps and left_out and not any(rows.values()):
+    if reference_logps and left_out["no_reference_logps"] and not any(rows.values()):
         raise PrefineError(
             f"{dataset_root}, {name}: no pair has the log-probabilities of a reference model. Set `signals.ches` to "
             "{backend: causal_lm, model: ..., logps: true}, run again, then export."

@@ -4,6 +4,7 @@ Nothing here decides about data: that is `pipeline.ches`.
 """
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +13,16 @@ import polars as pl
 from flows.steps import Run
 from pipeline import storage
 from pipeline.ches import tables
-from pipeline.ches.follow_up import follow_up_schema
-from pipeline.ches.scorer import Scorer, load_scorer, load_weak_scorer
+from pipeline.ches.scorer import FOLLOW_UPS, Scorer, load_scorer, load_weak_scorer
 from pipeline.config import ChesConfig, PipelineConfig
 from pipeline.stage import bucket_of, runs_of
 from pipeline.store import Store
 
-SUMS, FOLLOW_UPS = "hidden-sums", "follow-ups"
+_MANY_MISSING = 0.05  # more pairs without a score than this share are more than odd rows
 _PAIRS_AT_ONCE = 4096  # whose sums are held: 130 MB at 4,096 dimensions
 _LEFT = pl.col("tie") | pl.col("left_stage").is_not_null()  # pairs that no trainer will see: a model need not read them
+
+log = logging.getLogger("prefine")
 
 
 def asked(config: PipelineConfig) -> bool:
@@ -28,7 +30,7 @@ def asked(config: PipelineConfig) -> bool:
     return config.signals.ches.backend == "causal_lm"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def _load(config: ChesConfig, threads: int | None) -> tuple[tuple[Scorer, ...], ...]:
     devices = _devices()
     strong = [load_scorer(config, threads, device) for device in devices]
@@ -55,27 +57,31 @@ def scorers(config: PipelineConfig) -> tuple[tuple[Scorer, ...], ...]:
 def score(run: Run, partition: int, done: Callable[[int], None]) -> int:
     """Compute what the store lacks of a partition's answers; how many times a model read one."""
     wanted = tables.responses_of(storage.read_table(run.place("decided", partition)).filter(~_LEFT))
-    panels = scorers(run.config)
-    strong, *weak = panels[partition % len(panels)]
-    read = _extend(run, partition, strong, wanted, done)
-    return read + sum(_extend(run, partition, scorer, wanted, lambda _: None) for scorer in weak)
+    panels, read = scorers(run.config), 0
+    for scorer in panels[partition % len(panels)]:
+        with scorer.lock:  # a model works on one partition at a time
+            read += sum(_fill(run, partition, scorer, kind, wanted, done) for kind in scorer.kinds)
+    return read
 
 
-def _extend(run: Run, partition: int, scorer: Scorer, wanted: pl.DataFrame, done: Callable[[int], None]) -> int:
-    store, buckets = Store(run.store), run.buckets(partition)
-    with scorer.lock:  # a model works on one partition at a time; and where memory runs out, its shape and fingerprint change
-        missing = tables.missing_responses(wanted, store.keys(SUMS, scorer.fingerprint, *buckets))
-        done(wanted.height - missing.height)
-        for part in missing.iter_slices(scorer.model.responses_at_once):
-            scored = scorer.score(part, done)
-            store.write(SUMS, scorer.fingerprint, scored)
-        if scorer.follow_up_fingerprint is None:
-            return missing.height
-        unsaid = tables.missing_responses(wanted, store.keys(FOLLOW_UPS, scorer.follow_up_fingerprint, *buckets))
-        for part in unsaid.iter_slices(scorer.model.responses_at_once):
-            liked = scorer.score_follow_ups(part)
-            store.write(FOLLOW_UPS, scorer.follow_up_fingerprint, liked)
-        return missing.height + unsaid.height
+def _fill(run: Run, partition: int, scorer: Scorer, kind: str, wanted: pl.DataFrame, done: Callable[[int], None]) -> int:
+    store, read, before = Store(run.store), 0, ""
+    while before != scorer.fingerprint(kind):  # where memory runs out, the shape changes, and with it what the store has
+        before = scorer.fingerprint(kind)
+        missing = tables.missing_responses(wanted, store.keys(kind, before, *run.buckets(partition)))
+        done(0 if read else wanted.height - missing.height)
+        for part in scorer.slices(kind, missing):
+            scored = scorer.score(kind, part, done)
+            store.write(kind, scorer.fingerprint(kind), scored)
+            read += part.height
+            if scorer.fingerprint(kind) != before:
+                break
+    return read
+
+
+def readings(config: PipelineConfig) -> int:
+    """How many times each answer is read."""
+    return sum(len(scorer.kinds) for scorer in scorers(config)[0])
 
 
 def shapes(config: PipelineConfig) -> tuple[int, ...]:
@@ -93,15 +99,31 @@ def compact(run: Run) -> None:
     """Join small files of scores: every run adds one a partition."""
     store = Store(run.store)
     for scorer in scorers(run.config)[0]:
-        store.compact(SUMS, scorer.fingerprint)
-        if scorer.follow_up_fingerprint is not None:
-            store.compact(FOLLOW_UPS, scorer.follow_up_fingerprint)
+        for kind in scorer.kinds:
+            store.compact(kind, scorer.fingerprint(kind))
 
 
-def add(run: Run, partition: int) -> None:
-    """Give a partition's pairs the signals of the causal model; nulls where none is asked for."""
+def add(run: Run, partition: int) -> dict[str, int]:
+    """Give a partition's pairs the signals of the causal model; nulls where none is asked for.
+
+    Returns:
+        How many pairs that go on there are (`pairs`), and how many have no score for which reason.
+    """
     pairs = storage.read_table(run.place("decided", partition))
-    storage.write_table(_scored(run, pairs) if asked(run.config) else tables.without_ches(pairs), run.place("read", partition))
+    scored = _scored(run, pairs) if asked(run.config) else tables.without_ches(pairs)
+    storage.write_table(scored, run.place("read", partition))
+    going_on = scored.filter(~_LEFT)
+    return {"pairs": going_on.height, **dict(going_on.drop_nulls("ches_missing").group_by("ches_missing").len().iter_rows())}
+
+
+def tell_missing(counts: dict[str, int]) -> None:
+    """Say how many pairs have no score, and why."""
+    pairs, missing = counts["pairs"], sum(counts.values()) - counts["pairs"]
+    if missing:
+        by_count = sorted(((n, reason) for reason, n in counts.items() if reason != "pairs"), reverse=True)
+        reasons = ", ".join(f"{reason} {n:,}" for n, reason in by_count)
+        level = logging.WARNING if missing > _MANY_MISSING * pairs else logging.INFO
+        log.log(level, "signals.ches: %s of %s pairs have no score: %s", f"{missing:,}", f"{pairs:,}", reasons)
 
 
 def _scored(run: Run, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -119,11 +141,13 @@ def _add_scores(run: Run, first: int, last: int, pairs: pl.DataFrame) -> pl.Data
     strong, *weak = scorers(run.config)[0]
     left = pairs.select(_LEFT).to_series()
     store, keys = Store(run.store), tables.responses_of(pairs.filter(~left)).get_column("key")
-    sums, *weaker = (store.read(SUMS, scorer.fingerprint, first, last, scorer.schema, keys=keys) for scorer in (strong, *weak))
-    liked = None
-    if strong.follow_up_fingerprint is not None:
-        liked = store.read(FOLLOW_UPS, strong.follow_up_fingerprint, first, last, follow_up_schema(), keys=keys)
-    return tables.add_ches(pairs, sums, weaker[0] if weaker else None, liked, left)
+    sums, *more = (
+        store.read(kind, scorer.fingerprint(kind), first, last, scorer.schema(kind), keys=keys)
+        for scorer in (strong, *weak)
+        for kind in scorer.kinds
+    )
+    liked = more.pop(0) if FOLLOW_UPS in strong.kinds else None
+    return tables.add_ches(pairs, sums, more[0] if more else None, liked, left)
 
 
 def about(config: PipelineConfig) -> list[dict[str, Any]]:

@@ -31,13 +31,16 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 DEMO = ("tests/flows/test_demo_truth.py", "tests/flows/test_methods_command.py", "tests/flows/test_trainers.py")
 # Files with a Prefect server, the slowest first. The order decides nothing but when two processes are done.
 SLOWEST = (
-    "tests/test_real_sources.py",
     "tests/flows/test_promises.py",
-    *DEMO,
+    "tests/test_real_sources.py",
     "tests/flows/test_deduplicating.py",
-    "tests/flows/test_voting.py",
+    *DEMO,
     "tests/flows/test_faults.py",
+    "tests/flows/test_voting.py",
+    "tests/flows/test_hidden.py",
     "tests/flows/test_decontaminating.py",
+    "tests/flows/test_cli.py",
+    "tests/flows/test_content.py",
 )
 
 
@@ -51,11 +54,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return 1 + len(SLOWEST) if "flows" in item.path.parts else 0
 
     items.sort(key=key)
-
-
-def pytest_make_parametrize_id(val: object) -> str | None:
-    """A gzip file holds when it was made, so its bytes would give a test another name in each process."""
-    return "gzip" if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,5 +1,6 @@
 """Stand-ins that are small enough to work out by hand."""
 
+import functools
 import hashlib
 import re
 from abc import ABC, abstractmethod
@@ -89,6 +90,7 @@ class WordEncoder(_Fake):
         return vectors
 
 
+@functools.cache
 def _signs(word: str) -> np.ndarray:
     bits = np.unpackbits(np.frombuffer(hashlib.blake2b(word.encode(), digest_size=32).digest(), dtype=np.uint8))
     return bits.astype(np.float32) * 2 - 1

@@ -56,6 +56,7 @@ def test_half_precision_vectors_survive_bit_for_bit(store: Store) -> None:
             pa.array([1] * 5, pa.uint8()),
             pa.array([key(1, i) for i in range(5)]),
             pa.array(range(5), pa.int32()),
+            pa.array([0.5, 1.0, None, 3.0, 8.25], pa.float32()),
             pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 384),
         ],
         schema=schema,

@@ -1,10 +1,11 @@
 """One model and one way to write conversations: answers in, rows of the store out."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -14,6 +15,11 @@ from pipeline.ches.model import CausalModel, Wanted
 from pipeline.ches.rendering import Renderer
 from pipeline.config import ChesConfig
 from pipeline.errors import ConfigError
+from pipeline.stage import runs_of
+from pipeline.texts import text_of
+
+SUMS, FOLLOW_UPS = "hidden-sums", "follow-ups"  # kinds of results in the store
+_CHARACTERS = 4096  # of a prompt and answer that are thought of as usual: longer ones count for several
 
 
 @dataclass(frozen=True)
@@ -39,46 +45,53 @@ class Scorer:
     lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     @property
-    def fingerprint(self) -> str:
-        """Everything that what is stored of an answer depends on, besides prompt and answer."""
-        return tables.sums_fingerprint(self.model.fingerprint, self.renderer.template_hash, **asdict(self.wanted))
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of results, by which the store keeps them: SUMS, and FOLLOW_UPS where there are some."""
+        return (SUMS,) if self.follow_ups is None else (SUMS, FOLLOW_UPS)
 
-    @property
-    def schema(self) -> pa.Schema:
-        """Columns of the store for what `score` gives."""
-        return tables.sums_schema(self.model.dimensions, **asdict(self.wanted))
+    def fingerprint(self, kind: str) -> str:
+        """Everything that a result depends on, besides prompt and answer."""
+        read = (self.model.fingerprint, self.renderer.template_hash)
+        if kind == FOLLOW_UPS and self.follow_ups is not None:
+            return follow_up.follow_up_fingerprint(*read, self.follow_ups)
+        return tables.sums_fingerprint(*read, **asdict(self.wanted))
 
-    @property
-    def follow_up_fingerprint(self) -> str | None:
-        """Everything that the likelihood of follow-ups depends on, besides prompt and answer; None where there are none."""
-        if self.follow_ups is None:
-            return None
-        return follow_up.follow_up_fingerprint(self.model.fingerprint, self.renderer.template_hash, self.follow_ups)
+    def schema(self, kind: str) -> pa.Schema:
+        """The store's columns for a result."""
+        return follow_up.follow_up_schema() if kind == FOLLOW_UPS else tables.sums_schema(self.model.dimensions, **asdict(self.wanted))
 
-    def score(self, responses: pl.DataFrame, on_progress: Callable[[int], None]) -> pa.Table:
+    def slices(self, kind: str, responses: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Rows of `tables.responses_of`, as many as the model needs to run at full speed, and few enough to hold their tokens."""
+        characters = responses.select(text_of("prompt").str.len_chars() + text_of("response").str.len_chars()).to_series().to_numpy()
+        times = len(self.follow_ups.texts) if kind == FOLLOW_UPS and self.follow_ups is not None else 1
+        most = self.model.responses_at_once * _CHARACTERS
+        for rows in runs_of(times * np.maximum(characters.astype(np.int64), _CHARACTERS), most):
+            yield responses[rows]
+
+    def score(self, kind: str, responses: pl.DataFrame, on_progress: Callable[[int], None]) -> pa.Table:
         """Run answers through the model.
 
         Args:
+            kind: SUMS, of hidden states; or FOLLOW_UPS: how much likelier good reactions than bad ones are after each answer.
             responses: rows of `tables.responses_of`.
             on_progress: gets the number of answers done since its last call.
 
         Returns:
-            `schema`; an answer that cannot be scored has a reason instead.
+            `schema(kind)`; an answer that cannot be scored has a reason instead.
         """
-        rendered = self.renderer.responses(*_conversations(responses))
+        prompts, tools, answers = (responses.get_column(name).to_list() for name in ("prompt", "tools", "response"))
+        if kind == FOLLOW_UPS and self.follow_ups is not None:
+            rendered = self.renderer.follow_ups(prompts, tools, answers, self.follow_ups.texts)
+            scored = self.model.score(rendered.sequences, Wanted(logps=True))
+            assert scored.logps is not None
+            rows, scores = follow_up.follow_up_scores(rendered.rows, rendered.follow_ups, scored.logps, scored.tokens, self.follow_ups)
+            on_progress(responses.height)
+            return follow_up.follow_up_table(responses, rows, scores, rendered.reasons)
+        groups = responses.select(pl.struct("prompt_id", "tools").rank("dense")).to_series().to_list()
+        rendered = self.renderer.responses(prompts, tools, answers, groups)
         on_progress(responses.height - rendered.rows.size)
         scored = self.model.score(rendered.sequences, self.wanted, on_progress)
         return tables.table_of(responses, rendered.rows, rendered.reasons, rendered.cut, scored)
-
-    def score_follow_ups(self, responses: pl.DataFrame) -> pa.Table:
-        """How much likelier good reactions than bad ones are after each answer: `follow_up.follow_up_schema`."""
-        assert self.follow_ups is not None
-        prompts, tools, answers, _ = _conversations(responses)
-        rendered = self.renderer.follow_ups(prompts, tools, answers, self.follow_ups.texts)
-        scored = self.model.score(rendered.sequences, Wanted(logps=True))
-        assert scored.logps is not None
-        rows, scores = follow_up.follow_up_scores(rendered.rows, rendered.follow_ups, scored.logps, scored.tokens, self.follow_ups)
-        return follow_up.follow_up_table(responses, rows, scores, rendered.reasons)
 
     def about(self) -> dict[str, Any]:
         """What the manifest says of it."""
@@ -115,7 +128,13 @@ def load_weak_scorer(config: ChesConfig, strong: Scorer, threads: int | None, de
     Raises:
         ConfigError: as `load_scorer`; or its tokens, or its conversations, are not those of the strong one.
     """
-    weak = _load(str(config.weak_model), None, config, Wanted(logps=True), threads, device, None)
+    same = config.model_copy(update={"max_length": strong.renderer.max_length})
+    weak = _load(str(config.weak_model), None, same, Wanted(logps=True), threads, device, None)
+    if weak.renderer.max_length < strong.renderer.max_length:
+        raise ConfigError(
+            f"signals.ches.weak_model: {config.weak_model!r} reads {weak.renderer.max_length} tokens at most, {config.model!r} "
+            f"{strong.renderer.max_length}; a density ratio compares the same tokens. Set max_length: {weak.renderer.max_length}."
+        )
     if weak.renderer.template_hash != strong.renderer.template_hash:
         raise ConfigError(
             f"signals.ches.weak_model: {config.weak_model!r} has another tokenizer or chat template than {config.model!r}; a density ratio "
@@ -138,15 +157,5 @@ def _load(
         name, revision=revision, dtype=config.dtype, batch_tokens=config.batch_tokens, threads=threads, device=device
     )
     renderer = Renderer(tokenizer, config.template, min(config.max_length, model.longest), name)
-    if len(tokenizer) > model.vocabulary:
-        raise ConfigError(
-            f"signals.ches.model: the tokenizer of {name!r} has {len(tokenizer)} tokens, its model {model.vocabulary}: they do not belong "
-            "together. Save both from one checkpoint."
-        )
     return Scorer(name, revision, model, renderer, wanted, follow_ups)
-
-
-def _conversations(responses: pl.DataFrame) -> tuple[list[Any], list[str | None], list[Any], list[int]]:
-    groups = responses.select(pl.struct("prompt_id", "tools").rank("dense")).to_series().to_list()
-    return responses["prompt"].to_list(), responses["tools"].to_list(), responses["response"].to_list(), groups
 

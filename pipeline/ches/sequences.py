@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Tokens of a prompt from which on its states are computed once for all that goes on from it. A shorter one is read anew each time.
-SHARE_FROM = 32
+SHARE_FROM = 16
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,10 @@ def add_ches(
         The pairs in their order, with the columns of CHES. `ches`, `ches_ln`: `score.ches`. `ches_missing`: LEFT_EARLIER, or the reason
         of the chosen answer, or else of the rejected one; where there is one, every other column is null. `*_lm_tokens`: as summed;
         `ches_cut`: one of the answers goes on beyond the longest input. Null for every pair where `stored` lacks what they need:
-        `last_hidden_inner`, `*_logp` (nats), `*_logp_mean` (nats a token), `difficulty` (nats) and `reference_ranks_right` (`difficulty.add_difficulty`). Null for every pair without the table:
-        `*_density_ratio` (nats) and `*_follow_up` (nats a token; null for an answer that has a reason in that table). A pair's values
-        depend on its own rows alone, bit for bit. Memory beside the tables is a few blocks of rows (`score.row_blocks`).
+        `last_hidden_inner`, `*_logp` (nats), `*_logp_mean` (nats a token), `difficulty` (nats) and
+        `reference_ranks_right` (`difficulty.add_difficulty`). Null for every pair without the table: `*_density_ratio` (nats)
+        and `*_follow_up` (nats a token; null for an answer that has a reason in that table). A pair's values depend on its own rows
+        alone, bit for bit. Memory beside the tables is a few blocks of rows (`score.row_blocks`).
 
     Raises:
         PrefineError: an answer is not in a table; or the weaker model read other tokens, so that likelihoods do not compare.

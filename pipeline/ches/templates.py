@@ -83,7 +83,7 @@ class ChatForm:
         opened = self._rendered(messages, tools, opens_answer=True)
         if not self._parts:
             return opened
-        common = os.path.commonprefix([opened, self.whole([*messages, _ANSWER], tools)])
+        common = os.path.commonprefix([opened, self.whole([*messages, _ANSWER], tools)])  # noqa: RUF071 (characters are meant)
         return common if common.startswith(self.whole(messages, tools)) else opened
 
     def whole(self, messages: Sequence[dict[str, Any]], tools: str | None) -> str:

@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--pairs", type=int, help="so many at most, for a quick look")
     parser.add_argument("--sampled", type=int, default=400, help="pairs of `one_pair`")
-    parser.add_argument("--rate", type=float, default=2e-5, help="learning rate of DPO (RMSProp)")
+    parser.add_argument("--rate", type=float, default=1e-5, help="learning rate of DPO (RMSProp)")
     parser.add_argument("--batch", type=int, default=8, help="pairs a DPO step")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1)
     parser.add_argument("--cuda", action="store_true")

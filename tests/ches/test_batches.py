@@ -12,12 +12,16 @@ SHAPES = st.builds(Shapes, batch_tokens=st.sampled_from([32, 256, 2048]), longes
 
 
 def test_widths_are_eight_apart_then_four_to_a_doubling_and_end_at_the_longest() -> None:
-    shapes = Shapes(512, 300)
+    shapes = Shapes(4096, 300)
 
-    assert shapes.widths.tolist() == [16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 300]
-    assert shapes.padded(np.array([1, 16, 17, 64, 65, 257, 300])).tolist() == [16, 16, 24, 64, 80, 300, 300]
+    assert shapes.widths.tolist() == [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 300]
+    assert shapes.padded(np.array([1, 8, 9, 64, 65, 257, 300])).tolist() == [8, 8, 16, 64, 80, 300, 300]
     assert shapes.held(np.array([1, 32, 33, 64, 65, 300])).tolist() == [32, 32, 64, 64, 128, 512]
-    assert Shapes(512, 10).widths.tolist() == [10]
+    assert Shapes(4096, 5).widths.tolist() == [5]
+
+
+def test_small_batches_have_finer_widths() -> None:
+    assert Shapes(256, 300).widths.tolist() == [*range(8, 128, 8), *range(128, 256, 16), 256, 288, 300]
 
 
 def test_rows_of_a_batch_fill_its_tokens_and_long_prefixes_take_fewer() -> None:

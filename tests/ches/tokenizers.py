@@ -28,7 +28,8 @@ TEMPLATES = {
     + TURNS
     + OPENED,
     "thinks": TURNS + OPENED.replace("assistant\n", "assistant\n<think>\n"),
-    "thinks_then_drops": TURNS.replace("m.content", "m.content.split('</think>')[-1]") + OPENED.replace("assistant\n", "assistant\n<think>\n"),
+    "thinks_then_drops": TURNS.replace("m.content", "m.content.split('</think>')[-1]")
+    + OPENED.replace("assistant\n", "assistant\n<think>\n"),
     "thinks_always": TURNS.replace("m.content", "(m.role == 'assistant' and '<think>' not in m.content) * '<think>\n' + m.content")
     + OPENED.replace("assistant\n", "assistant\n<think>\n"),
     "last_turn_differs": TURNS.replace("m.role }}", "m.role }}{{ ' at last' if loop.last and m.role == 'assistant' }}") + OPENED,

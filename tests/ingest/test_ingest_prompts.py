@@ -63,7 +63,7 @@ def test_rows_count_from_0_and_those_that_say_nothing_are_left_out(tmp_path: Pat
         ("list.csv", b'id,prompt\n7,"Why, then?"\n8,"[1, 2] in order?"\n'),
         ("list.tsv", b'id\tprompt\n7\tWhy, then?\n8\t"[1, 2] in order?"\n'),
         ("list.json", b'[{"prompt": "Why, then?"}, {"prompt": "[1, 2] in order?"}]'),
-        ("list.jsonl.gz", gzip.compress(b'{"prompt": "Why, then?"}\n{"prompt": "[1, 2] in order?"}\n')),
+        ("list.jsonl.gz", gzip.compress(b'{"prompt": "Why, then?"}\n{"prompt": "[1, 2] in order?"}\n', mtime=0)),
     ],
 )
 def test_files_of_any_kind_are_read(name: str, content: bytes, tmp_path: Path) -> None:
