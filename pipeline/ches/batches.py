@@ -41,6 +41,11 @@ class Shapes:
         ladder = np.concatenate([np.arange(8, 16 * parts, 8), (octaves[:, np.newaxis] * np.arange(parts, 2 * parts) // parts).ravel()])
         object.__setattr__(self, "widths", np.append(ladder[ladder < self.longest], self.longest).astype(np.int64))
 
+    def described(self) -> list[object]:
+        """All that shapes follow from, for the fingerprint of results."""
+        rows = [self.rows(width) for width in self.widths.tolist()]
+        return [self.widths.tolist(), rows, self.one_row, self.batch_tokens, _KEYS_PER_TOKEN, _MASK_WIDTH]
+
     def padded(self, lengths: Counts) -> Counts:
         """The widths, int64 of that shape, that sequences of `lengths` tokens are padded to."""
         return self.widths[np.searchsorted(self.widths, lengths)]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Factors by which families of models scale their logits, by the name in their config.
 _FACTORS = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
-_CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}  # of float32 logits held at once
+_CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 512 << 20}  # of float32 logits at once, of which some three copies are held
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16: 0.01}  # of the largest logit
 
 

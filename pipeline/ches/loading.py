@@ -47,8 +47,6 @@ def load_causal_model(
     if is_folder:
         _check_folder(Path(found), name)
     device = device or best_device()
-    if device.startswith("cuda"):
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without
     common: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False, "local_files_only": is_folder}
     with _told_as_config_error(name), without_progress_bars(), _without_warnings():
         config = AutoConfig.from_pretrained(found, **common)

@@ -14,6 +14,15 @@ _UNLIMITED = 1 << 20  # tokens, for models that name no longest sequence
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 
 
+def _has_experts(config: dict[str, Any]) -> bool:
+    def some(name: str, value: object) -> bool:
+        if isinstance(value, dict):
+            return _has_experts(value)
+        return "expert" in name and isinstance(value, int) and value > 1
+
+    return any(some(str(name), value) for name, value in config.items())
+
+
 class Network:
     """A causal model without its vocabulary.
 
@@ -42,7 +51,12 @@ class Network:
     @property
     def mixes_rows(self) -> bool:
         """Whether a row's rounding depends on the others: experts work on the tokens that come to them from all rows."""
-        return any("expert" in name and isinstance(value, int) and value > 1 for name, value in self.config.to_dict().items())
+        return _has_experts(self.config.to_dict())
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether a pass may leave something behind in the model, so that two at once would mix."""
+        return bool(getattr(self.model, "_is_stateful", False))
 
     @property
     def window(self) -> int:

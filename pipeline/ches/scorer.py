@@ -129,7 +129,10 @@ def load_weak_scorer(config: ChesConfig, strong: Scorer, threads: int | None, de
         ConfigError: as `load_scorer`; or its tokens, or its conversations, are not those of the strong one.
     """
     same = config.model_copy(update={"max_length": strong.renderer.max_length})
-    weak = _load(str(config.weak_model), None, same, Wanted(logps=True), threads, device, None)
+    try:
+        weak = _load(str(config.weak_model), None, same, Wanted(logps=True), threads, device, None)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("signals.ches.model:", "signals.ches.weak_model:", 1)) from error
     if weak.renderer.max_length < strong.renderer.max_length:
         raise ConfigError(
             f"signals.ches.weak_model: {config.weak_model!r} reads {weak.renderer.max_length} tokens at most, {config.model!r} "

@@ -422,8 +422,8 @@ def rounding(folder: Path, asked: argparse.Namespace, data: Data, exact: Doubles
         chosen, rejected = scored(folder, asked, data, dtype)
         _, rounded = ches(chosen.sums, rejected.sums, chosen.tokens.astype(np.int64), rejected.tokens.astype(np.int64))
         still = lowest & set(np.argsort(rounded, kind="stable")[: len(lowest)].tolist())
-        spearman = correlations({"rounded": rounded}, exact, data.cluster)["rounded"]
-        line("rounding", dtype=dtype, spearman=spearman, lowest=len(lowest), stay=len(still) / len(lowest))
+        spearman = [1 - one for one in correlations({"rounded": rounded}, exact, data.cluster)["rounded"]]
+        line("rounding", dtype=dtype, one_minus_spearman=spearman, lowest=len(lowest), stay=len(still) / len(lowest))
 
 
 def one_pair(model: LlamaForCausalLM, data: Data, scores: dict[str, Doubles], sampled: int) -> None:

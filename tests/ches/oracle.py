@@ -22,10 +22,10 @@ class Answer:
 
 
 class Oracle:
-    """A copy of a model in float64."""
+    """A copy of a model, in float64 where the model can be computed in it."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = copy.deepcopy(model).double().eval()
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype = torch.float64) -> None:
+        self._model = copy.deepcopy(model).to(dtype).eval()
 
     def read(self, tokens: np.ndarray, start: int, stop: int) -> Answer:
         """The states before tokens start to stop - 1, taken from one pass over the whole sequence."""
@@ -35,7 +35,7 @@ class Oracle:
             logits = self._model(input_ids=ids, use_cache=False).logits[0].double()
         logps = logits.log_softmax(dim=-1)
         logp = sum(float(logps[place - 1, int(tokens[place])]) for place in range(start, stop))
-        return Answer(hidden[start - 1 : stop - 1].numpy(), hidden[stop - 1].numpy(), logp)
+        return Answer(hidden[start - 1 : stop - 1].double().numpy(), hidden[stop - 1].double().numpy(), logp)
 
 
 def ches(chosen: np.ndarray, rejected: np.ndarray) -> tuple[float, float]:

@@ -168,14 +168,13 @@ def test_other_families_are_read_as_they_read_themselves(family: str) -> None:
 
     found = model.score(sequences, Wanted(logps=True))
 
-    oracle = Oracle(network(family)) if family != "mixtral" else None  # its experts do not run in double precision
+    # Experts do not run in double precision.
+    oracle = Oracle(network(family), torch.float32 if family == "mixtral" else torch.float64)
+    assert found.logps is not None
     for row in range(sequences.start.size):
-        start, stop = int(sequences.start[row]), int(sequences.stop[row])
-        if oracle is not None:
-            expected = oracle.read(sequences.whole(row), start, stop)
-            assert np.linalg.norm(found.sums[row] - expected.total) < 1e-5 * np.linalg.norm(expected.total)
-            assert found.logps is not None
-            assert found.logps[row] == pytest.approx(expected.logp, abs=1e-3)
+        expected = oracle.read(sequences.whole(row), int(sequences.start[row]), int(sequences.stop[row]))
+        assert np.linalg.norm(found.sums[row] - expected.total) < 1e-5 * np.linalg.norm(expected.total)
+        assert found.logps[row] == pytest.approx(expected.logp, abs=1e-3)
     assert model.shares_prefix == (family not in {"mistral", "mamba"})  # a window shorter than the probe; no keys and values
 
 
@@ -281,6 +280,19 @@ def test_half_precision_keeps_the_order_of_scores(dtype: torch.dtype) -> None:
     assert np.isfinite(half.sums).all()
     for which in range(2):
         assert spearmanr(scores(full.sums, full.tokens)[:, which], scores(half.sums, half.tokens)[:, which]).statistic > 0.98
+
+
+def test_settings_of_the_process_are_put_back() -> None:
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        loaded("llama").score(pairs(2))
+        with pytest.raises(PrefineError):
+            loaded("llama").score(packed([(np.ones(500, np.int32), np.ones(13, np.int32), True)]))
+        assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (threads, "medium")
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 def test_nothing_to_read_gives_empty_results() -> None:

@@ -226,3 +226,8 @@ def test_a_template_that_is_not_there_is_told_before_any_work(tmp_path: Path) ->
 
     with pytest.raises(ConfigError, match=r"signals\.ches\.template"):
         case(folder, rows_of(0, 2), template="chat").run(tmp_path)
+
+
+def test_a_weak_model_that_is_not_there_is_told_by_its_own_name(model: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"signals\.ches\.weak_model: there is no folder .*gone"):
+        case(model, rows_of(0, 2), weak_model=str(tmp_path / "gone")).run(tmp_path)
