@@ -235,7 +235,7 @@ def _find_near_duplicates(stages: _Stages, partitions: list[int]) -> int:
 def _read_by_model(stages: _Stages, partitions: list[int], answers: int) -> int:
     """Let the causal model read the answers that it has not read yet. Returns how many times it read one."""
     run, read = stages.run, 0
-    with stages.timed("read by model", answers * hidden.readings(run.config), "answers") as done:
+    with stages.timed("read by model", answers * hidden.readings(run.config), "readings") as done:
         shapes = None
         while shapes != hidden.shapes(run.config):  # where memory ran out, all are read again in the smaller shape
             shapes = hidden.shapes(run.config)

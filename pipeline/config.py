@@ -373,7 +373,7 @@ class ChesConfig(_Part):
         if self.backend == "causal_lm" and self.model is None:
             raise ValueError("backend causal_lm needs model: the policy about to be trained, a hub id or a folder")
         if self.backend != "causal_lm" and said:
-            raise ValueError(f"{' and '.join(said)} need backend: causal_lm; backend is {self.backend}")
+            raise ValueError(f"backend {self.backend} has no use for {' and '.join(said)}; set backend: causal_lm")
         return self
 
 

@@ -143,7 +143,7 @@ def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_pat
             ches(backend="causal_lm"),
             f"c: {CHES}: backend causal_lm needs model: the policy about to be trained, a hub id or a folder.",
         ),
-        (ches(model="m", logps=True), f"c: {CHES}: model and logps need backend: causal_lm; backend is encoder."),
+        (ches(model="m", logps=True), f"c: {CHES}: backend encoder has no use for model and logps; set backend: causal_lm."),
         (ches(follow_ups={"positive": ["Thanks!"]}), f"c: '{CHES}.follow_ups.negative' is required."),
         ([], "c: expected a mapping with `dataset:` and `sources:`, found list."),
         (None, "c: expected a mapping with `dataset:` and `sources:`, found NoneType."),

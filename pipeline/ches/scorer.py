@@ -156,9 +156,6 @@ def _load(
     follow_ups: follow_up.FollowUps | None,
 ) -> Scorer:
     tokenizer = load_chat_tokenizer(name, revision)
-    model = load_causal_model(
-        name, revision=revision, dtype=config.dtype, batch_tokens=config.batch_tokens, threads=threads, device=device
-    )
+    model = load_causal_model(name, revision=revision, dtype=config.dtype, batch_tokens=config.batch_tokens, threads=threads, device=device)
     renderer = Renderer(tokenizer, config.template, min(config.max_length, model.longest), name)
     return Scorer(name, revision, model, renderer, wanted, follow_ups)
-
