@@ -37,6 +37,11 @@ class Network:
         self.device, self.dtype, self.vocabulary = weights.device, weights.dtype, int(weights.shape[0])
 
     @property
+    def dtype_name(self) -> str:
+        """Of the weights: float32, bfloat16 or float16."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest sequence: no longer than what all lengths are computed alike for."""
         named = [getattr(self.config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len")]

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from pipeline.ches import follow_up, tables
 from pipeline.ches.loading import load_causal_model, load_chat_tokenizer
-from pipeline.ches.model import CausalModel, Wanted
+from pipeline.ches.model import CausalModel
 from pipeline.ches.rendering import Renderer
+from pipeline.ches.work import Wanted
 from pipeline.config import ChesConfig
 from pipeline.errors import ConfigError
 from pipeline.stage import runs_of

@@ -19,7 +19,7 @@ from pipeline.identity import content_hash
 from pipeline.stage import bucket_of
 
 if TYPE_CHECKING:
-    from pipeline.ches.model import Scored  # brings torch along
+    from pipeline.ches.work import Scored  # brings torch along
 
 LEFT_EARLIER: Final = "left_earlier"  # `ches_missing` of pairs that no trainer will see, so that no model read them
 _SIDES: Final = ("chosen", "rejected")

@@ -27,8 +27,9 @@ from scipy.stats import rankdata, spearmanr
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from pipeline.ches.model import CausalModel, Wanted
+from pipeline.ches.model import CausalModel
 from pipeline.ches.sequences import SHARE_FROM, Sequences, offsets
+from pipeline.ches.work import Wanted
 
 PACKAGES = ("torch", "transformers", "tokenizers")
 END = 0  # token of a turn's end

@@ -45,9 +45,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pipeline.ches.encoder import add_ches_encoder
 from pipeline.ches.loading import load_causal_model, load_chat_tokenizer
-from pipeline.ches.model import Wanted
 from pipeline.ches.rendering import Renderer
 from pipeline.ches.score import ches
+from pipeline.ches.work import Wanted
 from pipeline.config import EmbedConfig
 from pipeline.embed import load_encoder
 from pipeline.similarity import cosine_rows
@@ -482,6 +482,7 @@ class Trainer:
     def fall(self, rows: Rows, seed: int) -> tuple[Doubles, Doubles]:
         """Log-probability lost by each chosen and each rejected answer of a run on these pairs, (len(rows),) each."""
         from datasets import Dataset
+        from transformers.trainer_callback import PrinterCallback
         from trl import DPOConfig, DPOTrainer
 
         pairs = [self.data.pairs[row] for row in rows.tolist()]
@@ -506,6 +507,7 @@ class Trainer:
             processing_class=self.tokenizer,
             train_dataset=Dataset.from_dict({"prompt": [pair.prompt for pair in pairs], **said}),
         )
+        trainer.remove_callback(PrinterCallback)  # standard output is ours
         trained = trainer.train_dataset
         for name, side in (("chosen_ids", self.data.chosen), ("rejected_ids", self.data.rejected)):
             # What is measured must be what was trained.

@@ -47,7 +47,7 @@ def test_a_folder_is_loaded_in_full_precision_on_the_processor(saved: Path) -> N
     assert (model.dimensions, model.longest, model.batch_tokens, model.dtype, model.device) == (32, 512, 64, "float32", "cpu")
     assert model.shares_prefix
     assert model.vocabulary == len(load_chat_tokenizer(str(saved), None))
-    assert load(saved, batch_tokens=None).batch_tokens == 128
+    assert load(saved, batch_tokens=None).batch_tokens == 256
     assert load(saved, dtype="bfloat16").dtype == "bfloat16"
 
 

@@ -34,9 +34,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from pipeline.ches.model import CausalModel, Scored, Wanted
+from pipeline.ches.model import CausalModel
 from pipeline.ches.sequences import Sequences, offsets
 from pipeline.ches.sums import response_sums
+from pipeline.ches.work import Scored, Wanted
 from pipeline.errors import ConfigError, PrefineError
 from tests.ches.oracle import Answer, Oracle, ches
 
@@ -230,7 +231,7 @@ def shapes_seen(model: CausalModel, sequences: Sequences) -> set[tuple[int, ...]
         mask = kwargs.get("attention_mask")
         seen.add((*kwargs["input_ids"].shape, *(() if mask is None else mask.shape)))
 
-    handle = model._network.base.register_forward_pre_hook(note, with_kwargs=True)
+    handle = model.network.base.register_forward_pre_hook(note, with_kwargs=True)
     model.score(sequences)
     handle.remove()
     return seen
@@ -256,7 +257,7 @@ def test_a_model_with_experts_reads_one_row_at_a_time() -> None:
 def test_one_thread_and_little_room_for_prefixes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     sequences = pairs(10, seed=3)
     whole = loaded("llama", 256).score(sequences, EVERYTHING)
-    monkeypatch.setattr("pipeline.ches.model._HELD_BATCHES", (0, 0))
+    monkeypatch.setattr("pipeline.ches.work._HELD_BATCHES", (0, 0))
     alone = CausalModel(network("llama"), "llama", 256, threads=1)
 
     assert alone.fingerprint == loaded("llama", 256).fingerprint
@@ -345,7 +346,7 @@ def limited(model: CausalModel, tokens: int, error: Exception) -> None:
         if kwargs["input_ids"].numel() > tokens:
             raise error
 
-    model._network.base.register_forward_pre_hook(check, with_kwargs=True)
+    model.network.base.register_forward_pre_hook(check, with_kwargs=True)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from polars.testing import assert_frame_equal
 
 from pipeline.ches import score
 from pipeline.ches.follow_up import follow_up_table
-from pipeline.ches.model import Scored
 from pipeline.ches.tables import CHES, add_ches, missing_responses, responses_of, sums_fingerprint, sums_schema, table_of, without_ches
+from pipeline.ches.work import Scored
 from pipeline.errors import PrefineError, SchemaError
 from pipeline.schemas import CHES_SIGNALS, MESSAGES_PL
 from pipeline.store import Store

@@ -184,7 +184,7 @@ def test_where_memory_runs_out_the_shape_shrinks_and_the_run_says_so(model: str,
         if given["input_ids"].numel() > 300:
             raise torch.OutOfMemoryError("300 tokens fit")
 
-    network._network.base.register_forward_pre_hook(check, with_kwargs=True)
+    network.network.base.register_forward_pre_hook(check, with_kwargs=True)
 
     found = small.run(tmp_path)
 
