@@ -409,12 +409,13 @@ def test_broken_weights_are_found_before_anything_is_read() -> None:
         CausalModel(broken, "broken", 128)
 
 
-def test_a_model_that_looks_ahead_is_refused() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_looks_ahead_is_refused(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     config = BertConfig(vocab_size=VOCABULARY, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96)
 
     with pytest.raises(ConfigError, match="depends on the tokens after it: it is no causal language model"):
-        CausalModel(BertLMHeadModel(config).eval(), "bert", 128)
+        CausalModel(BertLMHeadModel(config).eval().to(dtype), "bert", 128)
 
 
 def test_log_probabilities_that_cannot_be_had_are_refused_when_they_are_asked_for() -> None:
