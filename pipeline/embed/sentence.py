@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.embed.arithmetic import fixed_arithmetic, workers
 from pipeline.embed.batches import batch_shapes, plan_batches
 from pipeline.embed.tables import Encoded
 from pipeline.embed.windows import Windows, WindowTokenizer, lengths_of, pool, pool_norms, slices
@@ -29,7 +30,6 @@ _TEXTS_AT_ONCE = {"cpu": 16_384, "cuda": 131_072}  # some minutes on two cores, 
 
 _GPU_PASSES = 2  # while one waits for its result, the other's kernels are queued
 
-_ARITHMETIC = threading.Lock()  # thread count and precision are settings of the whole process
 
 
 class SentenceEncoder:
@@ -47,6 +47,7 @@ class SentenceEncoder:
     def __init__(self, model: "SentenceTransformer", name: str, threads: int) -> None:
         self._model, self._name, self._device = model, name, model.device.type
         self._passes = threads if self._device == "cpu" else _GPU_PASSES
+        self._one_call = threading.Lock()
         tokenizer: Any = model.tokenizer
         dimensions, longest = model.get_embedding_dimension(), model.max_seq_length
         if dimensions is None or longest is None or not hasattr(model[0], "auto_model") or not hasattr(tokenizer, "backend_tokenizer"):
@@ -67,11 +68,11 @@ class SentenceEncoder:
         parts = list(slices(texts, *_SLICE[self._device]))
         with ThreadPoolExecutor(1) as ahead:
             upcoming = [ahead.submit(self._tokenizer.cut, texts[part]) for part in parts[:1]]  # while another call is in the model
-            with _fixed_arithmetic(self._device), self._workers() as workers:
+            with self._one_call, fixed_arithmetic(self._device), workers(self._passes, self._device == "cuda") as threads:
                 for number, part in enumerate(parts):
                     cut = upcoming.pop().result()
                     upcoming += [ahead.submit(self._tokenizer.cut, texts[then]) for then in parts[number + 1 : number + 2]]
-                    vectors[part], norms[part] = self._encode_windows(cut, workers, on_progress)
+                    vectors[part], norms[part] = self._encode_windows(cut, threads, on_progress)
                     tokens[part] = cut.tokens
         return Encoded(vectors, tokens, norms)
 
@@ -86,7 +87,7 @@ class SentenceEncoder:
         return self._tokenizer.token_ids(texts)
 
     def _encode_windows(
-        self, cut: Windows, workers: ThreadPoolExecutor, on_progress: Callable[[int], None] | None
+        self, cut: Windows, threads: ThreadPoolExecutor, on_progress: Callable[[int], None] | None
     ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]]:
         vectors = np.empty((cut.sizes.size, self.dimensions), dtype=np.float16)
         norms = np.empty(cut.sizes.size, dtype=np.float32)
@@ -98,7 +99,7 @@ class SentenceEncoder:
             vectors[members], norms[members] = self._forward(rung, cut.ids, cut.starts[members], cut.sizes[members])
             return int(np.count_nonzero(is_first[members]))
 
-        for done in as_completed([workers.submit(work, *batch) for batch in plan_batches(cut.sizes + special, self._shapes)]):
+        for done in as_completed([threads.submit(work, *batch) for batch in plan_batches(cut.sizes + special, self._shapes)]):
             count = done.result()
             if on_progress is not None:
                 on_progress(count)
@@ -155,15 +156,6 @@ class SentenceEncoder:
         except ValueError as error:
             raise PrefineError(f"embed.model: {self._name!r} gave an unusable vector: {error}. Try `embed: {{dtype: float32}}`.") from error
 
-    @contextmanager
-    def _workers(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads that run one pass each; after an error none begins another."""
-        workers = ThreadPoolExecutor(self._passes, initializer=_use_one_stream if self._device == "cuda" else _use_one_thread)
-        try:
-            yield workers
-        finally:
-            workers.shutdown(cancel_futures=True)
-
 
 def _pools_by_mean(model: "SentenceTransformer") -> bool:
     """Whether a vector is the mean of token states at unit length: nothing comes between the states, the mean and the scaling."""
@@ -172,39 +164,6 @@ def _pools_by_mean(model: "SentenceTransformer") -> bool:
     _, *after = model
     is_mean = bool(after) and isinstance(after[0], Pooling) and after[0].pooling_mode == "mean"
     return is_mean and all(isinstance(module, Normalize) for module in after[1:])
-
-
-def _use_one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _use_one_stream() -> None:
-    import torch
-
-    stream: Any = torch.cuda.Stream
-    torch.cuda.set_stream(stream())  # of this thread alone: a result is waited for without the other's kernels
-
-
-@contextmanager
-def _fixed_arithmetic(device: str) -> Iterator[None]:
-    """Settings that rounding depends on, for the process, put back afterwards."""
-    import torch
-
-    with _ARITHMETIC:
-        # Workers set their own count, but new threads inherit the count that any thread set last.
-        threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-        deterministic = torch.are_deterministic_algorithms_enabled()
-        torch.set_float32_matmul_precision("highest")
-        if device == "cuda":
-            torch.use_deterministic_algorithms(True)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            torch.set_float32_matmul_precision(precision)
-            torch.use_deterministic_algorithms(deterministic)
 
 
 def _fingerprint(model: "SentenceTransformer", shapes: tuple[tuple[int, int], ...], window: int) -> str:

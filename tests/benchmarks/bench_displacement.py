@@ -12,11 +12,11 @@ one_pair  the theory's own statement: displacement of a pair by an infinitesimal
           first step of RMSProp and Adam; `normalised`: gradients of mean log-probabilities, each divided by its answer's tokens.
 random    the pairs in five random parts, a run each, so every pair has an outcome: rank correlations within runs, plain and with
           `controls` held fixed (residuals of ranks).
-fifths    runs on the lowest, middle and highest fifth by each score; `matched`: fifths by ches_ln among pairs of like lengths.
+fifths    runs on the lowest, middle and highest fifth by each score; `matched`: ranked among pairs of like lengths.
 
 Intervals are 95 % of a bootstrap over prompts; they hold for this model and these runs, whose own chance the seeds show.
 
-    python -m tests.benchmarks.bench_displacement --data ../shared/data/raw --seeds 0 1
+    python -m tests.benchmarks.bench_displacement --data ../shared/data/raw --seeds 0 1 2
 """
 
 import argparse
@@ -30,6 +30,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +64,7 @@ PACKAGES = ("torch", "transformers", "trl", "tokenizers")
 
 # What a score of a pair is compared with, and what is held fixed beside it.
 CONTROLS = ("chosen_tokens", "rejected_tokens", "chosen_logp_mean", "rejected_logp_mean")
-FIFTHS_BY = ("ches_ln", "matched", "ches_encoder_ln", "edit_similarity")
+FIFTHS_BY = ("ches_ln", "ches_encoder_ln", "edit_similarity")
 
 Doubles = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -112,8 +113,10 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--policy-seed", type=int, default=0)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the DPO runs: order of pairs, and the random parts")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the DPO runs: order of pairs, and the random parts")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--by", nargs="+", choices=FIFTHS_BY, default=list(FIFTHS_BY), help="scores whose fifths are trained on")
+    parser.add_argument("--kinds", nargs="+", choices=["plain", "matched"], default=["plain", "matched"], help="of fifths")
     parser.add_argument("--pairs", type=int, help="so many at most, for a quick look")
     parser.add_argument("--sampled", type=int, default=400, help="pairs of `one_pair`")
     parser.add_argument("--rate", type=float, default=1e-5, help="learning rate of DPO (RMSProp)")
@@ -562,8 +565,8 @@ def fifths(trainer: Trainer, scores: dict[str, Doubles], seeds: list[int]) -> No
     """Runs on the lowest, middle and highest fifth by each score."""
     data, tokens = trainer.data, trainer.before["chosen"].tokens
     resampled = draws(data.cluster)
-    for by in FIFTHS_BY:
-        fifth = matched_fifths(trainer, scores["ches_ln"]) if by == "matched" else fifth_of(scores[by])
+    for by, kind in product(trainer.asked.by, trainer.asked.kinds):
+        fifth = fifth_of(scores[by] if kind == "plain" else among_like_lengths(trainer, scores[by]))
         total, per_token = np.full(len(fifth), np.nan), np.full(len(fifth), np.nan)
         for number, name in ((0, "lowest"), (2, "middle"), (4, "highest")):
             rows = np.flatnonzero(fifth == number)
@@ -572,7 +575,7 @@ def fifths(trainer: Trainer, scores: dict[str, Doubles], seeds: list[int]) -> No
             total[rows], per_token[rows] = chosen, chosen / tokens[rows]
 
             line(
-                "fifths", by=by, fifth=name, seeds=seeds, pairs=len(rows),
+                "fifths", by=by, kind=kind, fifth=name, seeds=seeds, pairs=len(rows),
                 displacement=with_interval(mean_in(total, fifth, number), resampled),
                 per_token=with_interval(mean_in(per_token, fifth, number), resampled),
                 fell=with_interval(mean_in((total > 0) * 1.0, fifth, number), resampled),
@@ -581,7 +584,7 @@ def fifths(trainer: Trainer, scores: dict[str, Doubles], seeds: list[int]) -> No
                 hh_rlhf=float(np.mean([data.pairs[row].source == "hh_rlhf" for row in rows.tolist()])),
             )  # fmt: skip
         for name, values in (("summed", total), ("per_token", per_token)):
-            line("fifths", by=by, displacement=name, highest_minus_lowest=with_interval(difference(values, fifth), resampled))
+            line("fifths", by=by, kind=kind, displacement=name, highest_minus_lowest=with_interval(difference(values, fifth), resampled))
 
 
 def mean_in(values: Doubles, fifth: Rows, number: int) -> Callable[[Rows], float]:
@@ -601,14 +604,14 @@ def fifth_of(score: Doubles) -> Rows:
     return place * 5 // len(score)
 
 
-def matched_fifths(trainer: Trainer, score: Doubles) -> Rows:
-    """Fifths within cells of like lengths: twenty groups by the chosen answer's tokens, four in each by the rejected one's."""
+def among_like_lengths(trainer: Trainer, score: Doubles) -> Doubles:
+    """Ranks, 0 to 1, within cells of like lengths: twenty groups by the chosen answer's tokens, four in each by the rejected one's."""
     chosen, rejected = trainer.before["chosen"].tokens, trainer.before["rejected"].tokens
-    fifth = np.empty(len(score), np.int64)
+    place = np.empty(len(score))
     for group in np.array_split(np.argsort(chosen, kind="stable"), 20):
         for cell in np.array_split(group[np.argsort(rejected[group], kind="stable")], 4):
-            fifth[cell] = fifth_of(score[cell])
-    return fifth
+            place[cell] = (rankdata(score[cell], "ordinal") - 0.5) / max(1, len(cell))
+    return place
 
 
 if __name__ == "__main__":
