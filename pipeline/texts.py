@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from pipeline.errors import SchemaError
 from pipeline.identity import content_hash
 from pipeline.stage import bucket_of
 
@@ -53,3 +54,33 @@ def add_text_ids(tally: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     distinct = every.drop_nulls("text_id").unique(["bucket", "text_id"], keep="any").sort("bucket", "text_id")
     return tally.with_columns(ids), distinct
+
+
+def rows_of_texts(pairs: pl.DataFrame, name: str, index: pl.DataFrame, vectors: int) -> pl.DataFrame:
+    """What is known of one text of each pair, in the order of the pairs; null where it is blank.
+
+    Args:
+        pairs: with `<name>_text`, a text id (null: the text is blank).
+        name: prompt, chosen or rejected.
+        index: text_id, index (row of its vector) and more; one row a text.
+        vectors: how many there are.
+
+    Raises:
+        SchemaError: a text that is not blank has no vector, or a text has two.
+    """
+    if index.get_column("text_id").is_duplicated().any():
+        raise SchemaError("vectors: a text_id has more than one vector; expected one row a text.")
+    found = pairs.select(text_id=f"{name}_text").join(index, on="text_id", how="left", maintain_order="left")
+    lost = found.filter(pl.col("text_id").is_not_null() & pl.col("index").is_null()).get_column("text_id")
+    if len(lost):
+        raise SchemaError(
+            f"vectors: {len(lost)} {name} texts have no vector, the first is {lost.sort()[0]}; expected one for every text that is not "
+            "blank. Embed all texts of the pairs first."
+        )
+    beyond = found.filter(pl.col("index") >= vectors)
+    if beyond.height:
+        raise SchemaError(
+            f"vectors: text {beyond.get_column('text_id').sort()[0]} points past the last of {vectors} vectors; `index` and `vectors` do "
+            "not belong together."
+        )
+    return found

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.errors import SchemaError
 from pipeline.similarity import cosine_rows
+from pipeline.texts import rows_of_texts
 
 _SIDES = ("chosen", "rejected")
 _BLOCK_PAIRS = 8192  # whose vectors are gathered at once: 12 MB at 384 dimensions
@@ -36,8 +36,6 @@ def add_ches_encoder(pairs: pl.DataFrame, index: pl.DataFrame, vectors: npt.NDAr
     Raises:
         SchemaError: a text that is not blank has no vector, or a text has two.
     """
-    if index.get_column("text_id").is_duplicated().any():
-        raise SchemaError("ches, encoder: a text_id has more than one vector; expected one row a text.")
     sides = {side: _states_of(pairs, side, index, len(vectors)) for side in _SIDES}
     empty, unpooled = (pl.any_horizontal(*(state[name] for state in sides.values())) for name in ("empty", "unpooled"))
     reason = pairs.select(pl.when(empty).then(pl.lit("empty_answer")).when(unpooled).then(pl.lit("pooling"))).to_series()
@@ -55,21 +53,7 @@ def add_ches_encoder(pairs: pl.DataFrame, index: pl.DataFrame, vectors: npt.NDAr
 
 def _states_of(pairs: pl.DataFrame, side: str, index: pl.DataFrame, vectors: int) -> pl.DataFrame:
     """(index, tokens, norm, empty, unpooled) of each pair's answer on one side."""
-    texts = pairs.select(text_id=f"{side}_text")
-    known = index.select("text_id", "index", "tokens", "norm")
-    found = texts.join(known, on="text_id", how="left", maintain_order="left")
-    lost = found.filter(pl.col("text_id").is_not_null() & pl.col("index").is_null()).get_column("text_id")
-    if len(lost):
-        raise SchemaError(
-            f"ches, encoder: {len(lost)} {side} texts have no vector, the first is {lost.sort()[0]}; expected one for every text "
-            "that is not blank. Embed all texts of the pairs first."
-        )
-    beyond = found.filter(pl.col("index") >= vectors)
-    if beyond.height:
-        raise SchemaError(
-            f"ches, encoder: text {beyond.get_column('text_id').sort()[0]} points past the last of {vectors} vectors; "
-            "`index` and `vectors` do not belong together."
-        )
+    found = rows_of_texts(pairs, side, index, vectors)
     return found.with_columns(empty=pl.col("tokens").fill_null(0) == 0, unpooled=pl.col("norm").fill_nan(None).is_null())
 
 

@@ -20,7 +20,7 @@ from pipeline.ches.batches import Round, Shapes, Step
 from pipeline.ches.probing import ADVICE, can_share, dimensions_of, head_of
 from pipeline.ches.sequences import Sequences
 from pipeline.ches.work import Scored, Wanted, Work
-from pipeline.embed.arithmetic import fixed_arithmetic, workers
+from pipeline.embed.arithmetic import fixed_arithmetic, weights_digest, workers
 from pipeline.errors import PrefineError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class CausalModel:
             self.layers = self.network.layers() if self.network.window else None
             self.shares_prefix = self.layers is not None  # for the probe
             self.shares_prefix = self.shares_prefix and can_share(self.network, name, lambda *told: self._run(*told).sums)
-        self._weights = _weights_digest(model)
+        self._weights = weights_digest(model).hexdigest()
 
     @property
     def batch_tokens(self) -> int:
@@ -253,13 +253,3 @@ class CausalModel:
         """A thread with the arithmetic that passes have, to call functions in."""
         with workers(1) as thread:
             yield lambda function, *args: thread.submit(function, *args).result()
-
-
-def _weights_digest(model: "PreTrainedModel") -> str:
-    import torch
-
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

@@ -1,14 +1,29 @@
-"""Settings of the process that rounding depends on, and the threads that passes through a model run in."""
+"""What a model's results depend on besides its input: weights, settings of the process, and the threads that passes run in."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 _ON_THE_PROCESSOR = threading.Lock()  # one caller's threads are as many as there are cores
 _COUNTING = threading.Lock()
 _inside: list[tuple[int, str, bool]] = []  # what each caller found when it came, or would have
+
+
+def weights_digest(model: "torch.nn.Module") -> "hashlib.blake2b":
+    """A started hash of 16 bytes over a model's weights, as loaded: names, types, shapes and bytes."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A sentence-transformers model whose vectors do not depend on what else is encoded."""
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.embed.arithmetic import fixed_arithmetic, workers
+from pipeline.embed.arithmetic import fixed_arithmetic, weights_digest, workers
 from pipeline.embed.batches import batch_shapes, plan_batches
 from pipeline.embed.tables import Encoded
 from pipeline.embed.windows import Windows, WindowTokenizer, lengths_of, pool, pool_norms, slices
@@ -168,12 +167,7 @@ def _pools_by_mean(model: "SentenceTransformer") -> bool:
 
 def _fingerprint(model: "SentenceTransformer", shapes: tuple[tuple[int, int], ...], window: int) -> str:
     """Everything a vector depends on besides its text, as loaded: where the files lie does not matter."""
-    import torch
-
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    digest = weights_digest(model)
     transformer: Any = model[0]
     tokenizer = json.loads(transformer.tokenizer.backend_tokenizer.to_str())
     network = transformer.auto_model.config.to_dict()
