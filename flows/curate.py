@@ -99,7 +99,7 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
     ruleset = rules.check(config)
     files = input_files(config, base, limit)
     benchmarks = decontaminating.read_benchmarks(config, base)
-    if hidden.asked(config):
+    if config.signals.ches.causal:
         hidden.scorers(config)  # a model that cannot be used is told before any work
     root = dataset_root(config, base, limit)
     run_name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
@@ -186,7 +186,7 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     work.submit("fit votes", voting.fit, run, filled).result()
     learnable = sum(stages.each("consensus", _decide, filled))
     steps.reduce_summaries(run, filled)
-    read = _read_by_model(stages, filled, 2 * learnable) if hidden.asked(run.config) else None
+    read = _read_by_model(stages, filled, 2 * learnable) if run.config.signals.ches.causal else None
     hidden.tell_missing({"pairs": 0} | _added_up(stages.each("signals", _add_signals, filled, learnable)))
     if filled:
         work.submit("fit scores", scoring.fit, run, filled).result()
@@ -237,7 +237,7 @@ def _read_by_model(stages: _Stages, partitions: list[int], answers: int) -> int:
     run, read = stages.run, 0
     with stages.timed("read by model", answers * hidden.readings(run.config), "readings") as done:
         shapes = None
-        while shapes != hidden.shapes(run.config):  # where memory ran out, all are read again in the smaller shape
+        while shapes != hidden.shapes(run.config):  # where memory ran out, or prompts cannot be shared, all are read again in one shape
             shapes = hidden.shapes(run.config)
             futures = [work.submit(f"read by model {run.name(p)}", hidden.score, run, p, done) for p in partitions]
             read += sum(future.result() for future in futures)
@@ -259,10 +259,10 @@ def _decide(run: Run, partition: int) -> int:
 
 def _add_signals(run: Run, partition: int, learnable: int) -> dict[str, int]:
     """Signals, and what they say to the scores that compare a pair with all others. Returns what has no score of a causal model."""
-    missing = hidden.add(run, partition)
-    steps.add_signals(run, partition, learnable)
+    pairs = hidden.decided_pairs(run, partition)
+    steps.add_signals(run, partition, pairs, learnable)
     scoring.summarise(run, partition)
-    return missing
+    return hidden.count_missing(pairs)
 
 
 def _artifact_key(dataset: str) -> str:

@@ -39,7 +39,7 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
         how = f"key from {loaded.annotators.key_env}" if named else f"{loaded.annotators.key_env} is not set: the dataset's name is the key"
         yield "annotator ids", True, f"{loaded.annotators.ids}; {how}"
         embed = loaded.embed
-        if loaded.signals.ches.backend == "causal_lm":
+        if loaded.signals.ches.causal:
             yield ("causal model", *_causal(loaded))
     yield "embedding precision", True, _precision(embed)
     yield ("embedding model", *_model(embed))

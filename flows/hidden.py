@@ -25,11 +25,6 @@ _LEFT = pl.col("tie") | pl.col("left_stage").is_not_null()  # pairs that no trai
 log = logging.getLogger("prefine")
 
 
-def asked(config: PipelineConfig) -> bool:
-    """Whether a causal model is to read the answers."""
-    return config.signals.ches.backend == "causal_lm"
-
-
 @functools.lru_cache(maxsize=1)
 def _load(config: ChesConfig, threads: int | None) -> tuple[tuple[Scorer, ...], ...]:
     devices = _devices()
@@ -84,15 +79,16 @@ def readings(config: PipelineConfig) -> int:
     return sum(len(scorer.kinds) for scorer in scorers(config)[0])
 
 
-def shapes(config: PipelineConfig) -> tuple[int, ...]:
-    """Tokens that each model works on at once, made equal over GPUs: a run's scores are all of one shape."""
+def shapes(config: PipelineConfig) -> tuple[str, ...]:
+    """How each model works now, as its fingerprint, made equal over GPUs: a run's scores are all of one shape."""
     same = list(zip(*scorers(config), strict=True))  # the copies of each model
-    for copies in same:
-        least = min(scorer.model.batch_tokens for scorer in copies)
-        for scorer in copies:
-            while scorer.model.batch_tokens > least:
-                scorer.model.step_down()
-    return tuple(copies[0].model.batch_tokens for copies in same)
+    for models in ([scorer.model for scorer in copies] for copies in same):
+        least, sharing = min(model.batch_tokens for model in models), all(model.shares_prefix for model in models)
+        for model in models:
+            model.shares_prefix = sharing
+            while model.batch_tokens > least:
+                model.step_down()
+    return tuple(copies[0].model.fingerprint for copies in same)
 
 
 def compact(run: Run) -> None:
@@ -103,16 +99,15 @@ def compact(run: Run) -> None:
             store.compact(kind, scorer.fingerprint(kind))
 
 
-def add(run: Run, partition: int) -> dict[str, int]:
-    """Give a partition's pairs the signals of the causal model; nulls where none is asked for.
-
-    Returns:
-        How many pairs that go on there are (`pairs`), and how many have no score for which reason.
-    """
+def decided_pairs(run: Run, partition: int) -> pl.DataFrame:
+    """A partition's pairs with the signals of the causal model; nulls where none is asked for."""
     pairs = storage.read_table(run.place("decided", partition))
-    scored = _scored(run, pairs) if asked(run.config) else tables.without_ches(pairs)
-    storage.write_table(scored, run.place("read", partition))
-    going_on = scored.filter(~_LEFT)
+    return _scored(run, pairs) if run.config.signals.ches.causal else tables.without_ches(pairs)
+
+
+def count_missing(pairs: pl.DataFrame) -> dict[str, int]:
+    """How many pairs that go on there are (`pairs`), and how many have no score for which reason."""
+    going_on = pairs.filter(~_LEFT)
     return {"pairs": going_on.height, **dict(going_on.drop_nulls("ches_missing").group_by("ches_missing").len().iter_rows())}
 
 
@@ -152,4 +147,4 @@ def _add_scores(run: Run, first: int, last: int, pairs: pl.DataFrame) -> pl.Data
 
 def about(config: PipelineConfig) -> list[dict[str, Any]]:
     """What the manifest says of the models."""
-    return [scorer.about() for scorer in scorers(config)[0]] if asked(config) else []
+    return [scorer.about() for scorer in scorers(config)[0]] if config.signals.ches.causal else []

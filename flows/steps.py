@@ -173,9 +173,9 @@ def reduce_summaries(run: Run, partitions: list[int]) -> None:
     storage.write_table(split.reduce_held_out([part.to_series() for part in parts("held_out")], joined).to_frame(), run.whole("held_out"))
 
 
-def add_signals(run: Run, partition: int, learnable: int) -> None:
-    """Every signal of a partition's pairs that needs no other partition's; `learnable`: pairs of all that peers may learn from."""
-    pairs = split.join_clusters(storage.read_table(run.place("read", partition)), storage.read_table(run.whole("joined")))
+def add_signals(run: Run, partition: int, pairs: pl.DataFrame, learnable: int) -> None:
+    """Every other signal of a partition's pairs that needs no other partition's; `learnable`: pairs of all that peers may learn from."""
+    pairs = split.join_clusters(pairs, storage.read_table(run.whole("joined")))
     texts = storage.read_table(run.place("texts", partition), ["text_id"]).to_series()
     model = encoder(run.config.embed)
     index, embedded = vectors.needed(Store(run.store), model, texts, *run.buckets(partition))

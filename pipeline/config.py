@@ -366,13 +366,18 @@ class ChesConfig(_Part):
         default=None, description="Also how much likelier good reactions of the user are than bad ones (FLR 2024)."
     )
 
+    @property
+    def causal(self) -> bool:
+        """Whether a causal model is to read the answers."""
+        return self.backend == "causal_lm"
+
     @model_validator(mode="after")
     def _model_where_it_is_used(self) -> "ChesConfig":
         of_a_model = ("model", "revision", "last_hidden", "logps", "weak_model", "follow_ups")
         said = [name for name in of_a_model if getattr(self, name)]
-        if self.backend == "causal_lm" and self.model is None:
+        if self.causal and self.model is None:
             raise ValueError("backend causal_lm needs model: the policy about to be trained, a hub id or a folder")
-        if self.backend != "causal_lm" and said:
+        if not self.causal and said:
             raise ValueError(f"backend {self.backend} has no use for {' and '.join(said)}; set backend: causal_lm")
         return self
 

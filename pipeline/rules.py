@@ -117,9 +117,8 @@ def check(config: PipelineConfig) -> list[Rule]:
 
 def not_computed(content: ContentConfig, ches: ChesConfig) -> dict[str, str]:
     """Signals that a config does not ask for, and what in it would."""
-    causal = ches.backend == "causal_lm"
     asked = {
-        "backend: causal_lm": causal,
+        "backend: causal_lm": ches.causal,
         "last_hidden: true": ches.last_hidden,
         "logps: true": ches.logps or ches.weak_model is not None,
         "weak_model": ches.weak_model is not None,

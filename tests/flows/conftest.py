@@ -2,13 +2,14 @@
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from flows import cli
+from flows import cli, steps
 from flows.curate import Outcome, run_flow
+from tests.fakes import WordEncoder
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -25,6 +26,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Outc
     shutil.copytree(DATA / "raw", folder / "raw")
     shutil.copyfile(DATA / "prefine.yaml", folder / "prefine.yaml")
     return run_flow(str(folder / "prefine.yaml"), None, threads=2)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Iterator[WordEncoder]:
+    """A model that tells texts apart by their words, in place of the real one."""
+    fake = WordEncoder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "encoder", lambda config: fake)
+        yield fake
 
 
 @pytest.fixture

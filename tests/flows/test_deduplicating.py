@@ -6,7 +6,7 @@ The model is a stand-in in which each word is a direction of its own, so one oth
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from flows import steps
 from flows.curate import Outcome, run_flow
 from pipeline.store import Store
-from tests.fakes import WordEncoder
 
 Row = dict[str, Any]
 Prefine = Callable[..., tuple[int, str, str]]
@@ -156,12 +154,7 @@ def run(folder: Path, second: bool = True, **config: Any) -> Version:
     return Version(run_flow(str(write(folder, second, **config))))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def encoder() -> Iterator[WordEncoder]:
-    fake = WordEncoder()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "encoder", lambda config: fake)
-        yield fake
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """What a causal model says of answers, in whole runs: scores, reasons, the store, memory that runs out, models that cannot be used."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from flows import hidden, steps
+from flows import hidden
 from pipeline.config import PipelineConfig, parse_config
 from pipeline.errors import ConfigError
 from tests.ches.lms import save_llama
-from tests.fakes import WordEncoder
 from tests.flows.test_promises import Row
 from tests.flows.test_voting import Case, Published
 
@@ -49,12 +48,7 @@ def odd_rows() -> list[Row]:
     ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def encoder() -> Iterator[WordEncoder]:
-    fake = WordEncoder()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "encoder", lambda config: fake)
-        yield fake
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import json
 import random
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from flows import steps
 from flows.curate import Outcome, run_flow
 from tests.fakes import WordEncoder
 
@@ -211,15 +210,6 @@ class Version:
 
 def version_of(outcome: Outcome) -> Version:
     return Version(Path(outcome.dataset_root) / outcome.version, outcome)
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Iterator[WordEncoder]:
-    """A model that tells texts apart by their words, in place of the real one."""
-    fake = WordEncoder()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "encoder", lambda config: fake)
-        yield fake
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ The model is a stand-in that tells texts apart by their words. Better answers ha
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ import polars as pl
 import pytest
 import yaml
 
-from flows import steps
 from flows.curate import Outcome, run_flow
 from pipeline.errors import ConfigError
-from tests.fakes import WordEncoder
 from tests.flows.test_promises import Row, as_lines, exchange, version_of
 
 PAIRS = 130
@@ -117,12 +114,7 @@ class Published:
         return found.row(0, named=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def encoder() -> Iterator[WordEncoder]:
-    fake = WordEncoder()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "encoder", lambda config: fake)
-        yield fake
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 SOURCES: list[Row] = [{"name": "crowd", "uri": "crowd.jsonl"}, {"name": "judges", "uri": "judges.jsonl", "annotator_kind": "judge"}]
