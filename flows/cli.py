@@ -28,6 +28,7 @@ out, err = Console(width=_wide), Console(stderr=True)
 ConfigOption = Annotated[Path, typer.Option("--config", help="The dataset's config.")]
 DEFAULT_CONFIG = Path("prefine.yaml")
 INSPECTED_ROWS = 10_000
+INCOMPLETE = 3  # exit code: published, but a budget ran out
 SampleOption = Annotated[bool, typer.Option("--sample", help="Ask what `run --limit` published.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")]
 
@@ -53,8 +54,43 @@ def _curate(config: Path, limit: int | None) -> None:
     news = "unchanged: the content is that of" if outcome.unchanged else "published"
     out.print(f"{outcome.dataset} {news} {outcome.version} in {outcome.dataset_root}", markup=False, highlight=False, soft_wrap=True)
     read = "" if outcome.read_by_model is None else f"; answers read by the model now: {outcome.read_by_model:,}"
+    read += f"; requests to language models now: {outcome.asked:,}" if outcome.asked else ""
     now = f"texts embedded now: {outcome.embedded:,}; compared now: {outcome.compared:,}{read}; peak memory {outcome.peak_mb:,} MB"
     out.print(now, highlight=False)
+    if outcome.incomplete is not None:
+        message = f"published, but incomplete: {outcome.incomplete}. Raise `budget:` and run again; what was answered is not asked again."
+        err.print(message, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(INCOMPLETE)
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(help="The dataset's config.")] = DEFAULT_CONFIG,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only the first rows of each file.")] = None,
+    form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    debug: DebugOption = False,
+) -> None:
+    """Say what a run would ask of language models, and what that can cost; nothing is asked and nothing is published."""
+    if form not in ("table", "json"):
+        raise ConfigError(f"--format {form}: expected table or json.")
+    rules.check(load_config(config))
+    _make_prefect_home()
+    from flows import planning
+    from flows.curate import plan_flow
+
+    told = plan_flow(str(config), limit, threads=os.cpu_count() or 1)
+    if form == "json":
+        sys.stdout.write(json.dumps(planning.document(told), ensure_ascii=False, indent=2) + "\n")
+        return
+    if told.lines:
+        table = Table(box=None, pad_edge=False)
+        for column in planning.COLUMNS:
+            table.add_column(column, justify="left" if column in ("for", "endpoint", "model") else "right")
+        for line in planning.cells(told):
+            table.add_row(*line)
+        out.print(table)
+    for sentence in planning.sentences(told):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _make_prefect_home() -> None:
@@ -316,7 +352,17 @@ def decontaminate(
 def export(
     folder: Annotated[str, typer.Argument(help="Where to: an empty or new folder, or a URL.")],
     config: ConfigOption = DEFAULT_CONFIG,
-    form: Annotated[str, typer.Option("--format", help="trl: prompt, chosen, rejected as TRL's trainers read them.")] = "trl",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="trl: prompt, chosen, rejected as TRL's trainers read them. rationale: with a rationale as a dialogue of its own. "
+            "critique: what a judge is trained on. self-rationalization: pairs of written judgements.",
+        ),
+    ] = "trl",
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Kinds of rationale, for rationale and critique. May be repeated.")
+    ] = None,
     reference_logps: Annotated[
         bool, typer.Option("--reference-logps", help="With what signals.ches.logps published, for DPO without a reference model.")
     ] = False,
@@ -328,7 +374,7 @@ def export(
     from flows import exporting, progress
 
     with progress.stage("export", None, "pairs") as done:
-        told = exporting.export(_dataset_root(config, sample), version, folder, form, reference_logps, done)
+        told = exporting.export(_dataset_root(config, sample), version, folder, form, reference_logps, done, tuple(kind or ()))
     written = ", ".join(f"{split} {rows:,}" for split, rows in told.rows.items())
     out.print(f"{told.version} exported to {folder}: {written}", markup=False, highlight=False, soft_wrap=True)
     for reason, count in sorted(told.left_out.items()):
@@ -384,6 +430,38 @@ def config_schema() -> None:
     sys.stdout.write(json.dumps(PipelineConfig.model_json_schema(), indent=2) + "\n")
 
 
+@app.command()
+def mine(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="rules: of rationales. criteria: of the pairs whose labels are surest.")],
+    endpoint: Annotated[str, typer.Option(help="The one of `endpoints:` that is asked.")],
+    output: Annotated[Path | None, typer.Option(help="Write the report there instead.")] = None,
+    form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    config: ConfigOption = DEFAULT_CONFIG,
+    version: Annotated[str | None, typer.Option(help="A version; the current one when left out.")] = None,
+    sample: SampleOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Ask a language model which rules or criteria the published preferences follow, and measure how far they do."""
+    if form not in ("text", "json"):
+        raise ConfigError(f"--format {form}: expected text or json.")
+    if output is not None and output.exists():
+        raise ConfigError(f"{output}: exists already; it is left as it is. Give another name with --output.")
+    from flows import mining, progress
+
+    loaded = load_config(config)
+    with progress.stage(f"mine {what}", None, "questions") as done:
+        found = mining.mine(what, loaded, config.resolve().parent, _dataset_root(config, sample), version, endpoint, done)
+    if output is not None:
+        storage.write_bytes(str(output.resolve()), mining.written(found, form).encode())
+        out.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        sys.stdout.write(mining.written(found, form))
+    if found.incomplete is not None:
+        message = f"incomplete, for want of budget: {found.incomplete}. Raise `budget:` and mine again; what was answered is not asked again."
+        err.print(message, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(INCOMPLETE)
+
+
 def _dataset_root(file: Path, sample: bool) -> str:
     config = load_config(file)
     name = f"{config.dataset}-sample" if sample else config.dataset
@@ -395,7 +473,7 @@ def _catalogue(config: Path, version: str | None = None, sample: bool = False) -
 
 
 def main() -> None:
-    """Run a command; exit 0 done, 1 failed, 2 wrong usage or config."""
+    """Run a command; exit 0 done, 1 failed, 2 wrong usage or config, 3 published but incomplete."""
     debug = "--debug" in sys.argv
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("prefine").setLevel(logging.DEBUG if debug else logging.INFO)

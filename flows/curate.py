@@ -22,7 +22,22 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import decontaminating, deduplicating, hidden, ingesting, joining, progress, scoring, steps, voting, writing
+from flows import (
+    asking,
+    decontaminating,
+    deduplicating,
+    hidden,
+    ingesting,
+    joining,
+    judging,
+    planning,
+    progress,
+    reasons,
+    scoring,
+    steps,
+    voting,
+    writing,
+)  # fmt: skip
 from flows.inputs import InputFile, input_files
 from flows.steps import Run
 from pipeline import publish, queries, rules, storage
@@ -55,6 +70,8 @@ class Outcome:
     embedded: int
     compared: int
     read_by_model: int | None  # None: no causal model was asked for
+    asked: int  # requests that went to endpoints now
+    incomplete: str | None  # what a budget left out, in words
     peak_mb: int
 
 
@@ -84,12 +101,13 @@ def work(label: str, step: Callable[..., Any], *arguments: Any) -> Any:  # noqa:
 
 
 @flow(name="curate", flow_run_name="curate {config_path}", persist_result=False, validate_parameters=False)
-def curate(config_path: str, limit: int | None = None) -> Outcome:
+def curate(config_path: str, limit: int | None = None, plan: bool = False) -> "Outcome | planning.Plan":
     """Raw comparisons in, one published version out.
 
     Args:
         config_path: the YAML config.
         limit: read at most that many rows of each file; publishes to `<dataset>-sample`.
+        plan: ask no endpoint and publish nothing, but tell what would be asked.
 
     Raises:
         PrefineError: with a message for people; nothing is published.
@@ -97,6 +115,7 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
     config = load_config(config_path)
     base = str(Path(config_path).resolve().parent)
     ruleset = rules.check(config)
+    judging.check(config)
     files = input_files(config, base, limit)
     benchmarks = decontaminating.read_benchmarks(config, base)
     if config.signals.ches.causal:
@@ -115,8 +134,10 @@ def curate(config_path: str, limit: int | None = None) -> Outcome:
             limit=limit,
         )
         try:
-            return _curate(run, root, files, benchmarks, ruleset, lease)
+            asking.about(run)  # an endpoint that cannot be used is told before any work
+            return _curate(run, root, files, benchmarks, ruleset, lease, plan)
         finally:
+            asking.close(run)
             storage.delete(runs)
 
 
@@ -139,7 +160,7 @@ class _Stages:
         began = time.monotonic()
         with progress.stage(name, total, unit) as done:
             yield done
-        self.seconds[name] = round(time.monotonic() - began, 3)
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - began, 3)
 
     def each(self, name: str, step: Callable[..., Any], partitions: list[int], *arguments: Any) -> list[Any]:  # noqa: ANN401 - as above
         """A step on every partition, with the rest of its arguments equal for all."""
@@ -154,7 +175,15 @@ def _result(future: PrefectFuture[Any], done: Callable[[int], None]) -> Any:  # 
     return result
 
 
-def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFrame, ruleset: list[rules.Rule], lease: Lease) -> Outcome:
+def _curate(
+    run: Run,
+    root: str,
+    files: list[InputFile],
+    benchmarks: pl.DataFrame,
+    ruleset: list[rules.Rule],
+    lease: Lease,
+    plan: bool,
+) -> "Outcome | planning.Plan":
     stages = _Stages(run)
     with stages.timed("detect layouts", len(files), "files") as done:
         futures = [work.submit(f"detect {name}", ingesting.detect_layouts, group, done) for name, group in _grouped(files)]
@@ -181,6 +210,13 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     compared = _find_near_duplicates(stages, filled) if filled else 0
     work.submit("embed benchmarks", decontaminating.prepare, run, benchmarks).result()
     stages.each("merge, decontaminate", _settle, filled)
+    incomplete = list[str]()
+    if run.config.judges and filled:
+        work.submit("draw pairs for judges", judging.draw, run, filled).result()
+        incomplete += _ask(stages, filled, "judges", judging.question, plan)
+        stages.each("read verdicts", judging.settle, filled)
+        inputs += judging.number(run, filled)
+    stages.each("gather votes", voting.collect, filled)
     work.submit("audit judges", voting.reduce_audit, run, filled).result()
     stages.each("count votes", voting.count, filled)
     work.submit("fit votes", voting.fit, run, filled).result()
@@ -196,19 +232,28 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
     for name in refused:
         log.warning("rule %s drops nothing: it rests on consensus, and there are %s. `several_camps: ignore` applies it.", name, camps)
     ruleset = [rule for rule in ruleset if rule.name not in refused]
-    rounds, balanced = rules.rounds(ruleset), list[pl.DataFrame]()
-    for number, group in enumerate(rounds):
-        found = steps.compare_all(run, filled, number, group[0]) if group[0].is_global else None
-        balanced += [found.statistics] if isinstance(found, Balanced) else []
-        name = f"rules {number + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}"
-        stages.each(name, steps.apply_rules, filled, group, number, found)
-    writing.gather_fates(run, filled, len(rounds))
-    balanced += scoring.reduce_weights(run, filled, len(rounds))
-    written = stages.each("write up", writing.write_up, everything, len(rounds))
-    counts = _funnel(inputs, paired, written, ruleset, {name: f"refused: {camps}" for name in refused})
+    rounds, balanced, explained = 0, list[pl.DataFrame](), {"pairs": 0}
+    for on_rationales in (False, True):  # rules on rationales come after those that say who gets one
+        if on_rationales and filled:
+            incomplete += _write_rationales(stages, filled, rounds, explained, plan)
+            if plan:
+                return planning.plan(run, root, filled, rounds)
+            rounds += 1
+        for group in rules.rounds([rule for rule in ruleset if rule.on_rationales == on_rationales]):
+            found = steps.compare_all(run, filled, rounds, group[0]) if group[0].is_global else None
+            balanced += [found.statistics] if isinstance(found, Balanced) else []
+            name = f"rules {rounds + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}"
+            stages.each(name, steps.apply_rules, filled, group, rounds, found)
+            rounds += 1
+    writing.gather_fates(run, filled, rounds)
+    balanced += scoring.reduce_weights(run, filled, rounds)
+    written = stages.each("write up", writing.write_up, everything, rounds)
+    told = pl.concat([judging.statistics(run, filled), reasons.statistics(run)])
+    counts = _funnel(inputs, paired, written, ruleset, {name: f"refused: {camps}" for name in refused}, told, explained)
     whole = {}
     if filled:
-        whole = {"annotators": storage.read_table(run.whole("annotators")), "statistics": scoring.statistics(run, filled, balanced)}
+        statistics = scoring.statistics(run, filled, [*balanced, told])
+        whole = {"annotators": storage.read_table(run.whole("annotators")), "statistics": statistics}
     with stages.timed("publish", 1, "version") as done:
         published = _publish(run, root, written, whole, inputs, counts, ruleset, lease, stages.seconds)
         done(1)
@@ -219,7 +264,40 @@ def _curate(run: Run, root: str, files: list[InputFile], benchmarks: pl.DataFram
         create_table_artifact(key=_artifact_key(dataset), table=funnel, description=about)
     except Exception as error:  # the version is published: a server that is gone by now must not turn that into a failure
         log.warning("the funnel could not be shown in Prefect: %s", error)
-    return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, compared, read, _peak_mb())
+    sent, left = asking.sent(run), "; ".join(incomplete) or None
+    return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, compared, read, sent, left, _peak_mb())
+
+
+def _ask(stages: _Stages, partitions: list[int], purpose: str, chain: asking.Chain, plan: bool) -> list[str]:
+    """Ask what a chain of questions lacks, and the budget admits. Returns what it left out, in words."""
+    run = stages.run
+    wanted, number = sum(stages.each(f"{purpose}: count", asking.count, partitions, purpose, chain)), 0
+    while wanted and not plan and (requests := asking.admit(run, purpose, partitions)):
+        with stages.timed(f"ask {purpose}", requests, "requests") as done:
+            futures = [work.submit(f"ask {purpose} {run.name(p)}", asking.ask, run, p, purpose, chain, number, done) for p in partitions]
+            for future in futures:
+                future.result()
+        number += 1
+        if requests < wanted:  # a cap bound: what the answers cost less than reserved admits more
+            wanted = sum(stages.each(f"{purpose}: count", asking.count, partitions, purpose, chain))
+        else:
+            break
+    return [] if plan else asking.left_out(run, purpose, partitions)
+
+
+def _write_rationales(stages: _Stages, partitions: list[int], rounds: int, explained: dict[str, int], plan: bool) -> list[str]:
+    """Rationales of the pairs that the rules left, which go to the next round. Returns what a budget left out, in words."""
+    run, left = stages.run, list[str]()
+    stages.each("measure", reasons.prepare, partitions, rounds)
+    work.submit("compare measures", reasons.reduce, run, partitions).result()
+    if run.config.rationales.endpoint is not None:
+        left = _ask(stages, partitions, "rationales", reasons.question, plan)
+    if not plan:
+        stages.each("read rationales", reasons.settle, partitions)
+        work.submit("find copied rationales", reasons.find_copies, run, partitions).result()
+        work.submit("sum up rationales", reasons.sum_up, run, partitions).result()
+        explained.update(_added_up(stages.each("add rationales", reasons.add, partitions, rounds)))
+    return left
 
 
 def _find_near_duplicates(stages: _Stages, partitions: list[int]) -> int:
@@ -249,7 +327,7 @@ def _settle(run: Run, partition: int) -> None:
     """What follows for a partition from the near duplicates of all: one task for three short steps."""
     deduplicating.merge(run, partition)
     decontaminating.mark(run, partition, "merged", "marked")
-    voting.collect(run, partition)
+    voting.gather(run, partition)
 
 
 def _decide(run: Run, partition: int) -> int:
@@ -331,14 +409,17 @@ def _funnel(
     written: list[dict[str, Any]],
     ruleset: list[rules.Rule],
     refused: dict[str, str],
+    told: pl.DataFrame,
+    explained: dict[str, int],
 ) -> list[dict[str, Any]]:
     """Records, then pairs, stage by stage; in each line rows_in = kept + dropped."""
     total = _added_up(paired)
     records, copies, pairs = total["records"], total["copies"], total["pairs"]
+    read = sum(row["records"] for row in inputs if row["role"] != judging.PURPOSE)
     quarantined = _added_up(row["reasons"] for row in inputs)
     dropped = _added_up(part["reasons"] for part in written)
     lines = [
-        _line("read records", sum(row["records"] for row in inputs), sum(quarantined.values()), quarantined),
+        _line("read records", read, sum(quarantined.values()), quarantined),
         _line("merge copies (records)", records, copies, {"copy": copies} if copies else {}),
     ]
     if total["ratings"]:
@@ -348,11 +429,16 @@ def _funnel(
         if count := dropped.get(reason, 0):
             lines.append(_line(f"{stage} (pairs)", pairs, count, {reason: count}))
             pairs -= count
-    for rule in ruleset:
+    asked = planning.funnel_lines(told, explained)
+    lines += [_line(*line) for line in asked["judges"]]
+    for rule in sorted(ruleset, key=lambda rule: rule.on_rationales):
+        if rule.on_rationales:
+            lines += [_line(*line) for line in asked.pop("rationales", [])]
         count = dropped.get(rule.name, 0)
         if count or rule.is_global:
             lines.append(_line(f"rule {rule.name} (pairs)", pairs, count, {rule.name: count} if count else {}))
         pairs -= count
+    lines += [_line(*line) for line in asked.get("rationales", [])]
     lines += [_line(f"rule {name} (pairs), {why}", pairs, 0, {}) for name, why in refused.items()]
     lines.append(_line("publish (pairs)", pairs, 0, {}))
     return lines
@@ -403,6 +489,7 @@ def _publish(
         "packages": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES},
         "models": {run.config.embed.model: model.fingerprint},
         "causal_models": hidden.about(run.config),
+        "endpoints": asking.about(run),
         "seeds": {},  # nothing is drawn at random: splits come from content hashes
         "timings": {"seconds": seconds, "peak_mb": _peak_mb()},
         "rules": [{"name": r.name, "kind": r.kind, "columns": r.columns, "sql": r.sql, "share": str(r.share)} for r in ruleset],
@@ -418,8 +505,20 @@ def _peak_mb() -> int:
 
 def run_flow(config_path: str, limit: int | None = None, threads: int = 2) -> Outcome:
     """Run the flow on this machine's threads."""
-    runner: Any = ThreadPoolTaskRunner(max_workers=threads)  # its future type does not match with_options' own annotation
-    result = curate.with_options(task_runner=runner)(config_path, limit)
+    result = _run(config_path, limit, threads, plan=False)
     if not isinstance(result, Outcome):
         raise PrefineError(f"The flow ended without a result: {result}")
     return result
+
+
+def plan_flow(config_path: str, limit: int | None = None, threads: int = 2) -> planning.Plan:
+    """Run everything up to what costs money, and say what that would be."""
+    result = _run(config_path, limit, threads, plan=True)
+    if not isinstance(result, planning.Plan):
+        raise PrefineError(f"The flow ended without a plan: {result}")
+    return result
+
+
+def _run(config_path: str, limit: int | None, threads: int, *, plan: bool) -> Outcome | planning.Plan:
+    runner: Any = ThreadPoolTaskRunner(max_workers=threads)  # its future type does not match with_options' own annotation
+    return curate.with_options(task_runner=runner)(config_path, limit, plan)

@@ -8,9 +8,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows import asking
 from pipeline import queries, rules, storage
 from pipeline.config import EmbedConfig, PipelineConfig, SourceConfig, load_config
 from pipeline.errors import PrefineError
+from pipeline.llm.reaching import reach
 
 _PACKAGES = ("polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers")
 
@@ -41,6 +43,8 @@ def examine(config: Path | None) -> Iterator[tuple[str, bool, str]]:
         embed = loaded.embed
         if loaded.signals.ches.causal:
             yield ("causal model", *_causal(loaded))
+        for name in asking.used(loaded):
+            yield (f"endpoint {name}", *reach(loaded.endpoint(name)))
     yield "embedding precision", True, _precision(embed)
     yield ("embedding model", *_model(embed))
     yield ("Prefect", *_prefect())

@@ -20,7 +20,7 @@ from pipeline.consensus.votes import votes_of
 from pipeline.dedup import clusters, lexical
 from pipeline.dedup.keys import keys_of
 from pipeline.noise import review
-from pipeline.schemas import CHES_SIGNALS, CONTENT_SIGNALS, JUDGEMENT
+from pipeline.schemas import CHES_SIGNALS, CONTENT_SIGNALS, JUDGEMENT, PAIR, RATIONALE_SIGNALS
 from pipeline.signals import degenerate, equivalence, language, lengths, personal, repeats, similarity, style, truncation, votes
 from pipeline.stage import partition_buckets
 from pipeline.store import Store
@@ -117,7 +117,7 @@ def pair_up(run: Run, partition: int) -> dict[str, int]:
     storage.write_table(texts, run.place("texts", partition))
     distinct = texts.unique("text_id", keep="any")
     storage.write_table(votes_of(judged, pairing.b_is_low()), run.place("votes", partition))
-    storage.write_table(keys_of(tally), run.place("keys", partition))
+    storage.write_table(keys_of(pairing.by_sources(tally, judged)), run.place("keys", partition))
     storage.write_table(lexical.signatures(distinct, run.config.deduplicate.shingles), run.place("bands", partition))
     return counts | {"pairs": tally.height, "texts": texts.height}
 
@@ -199,7 +199,7 @@ def add_signals(run: Run, partition: int, pairs: pl.DataFrame, learnable: int) -
     pairs = repeats.add_distinct_shares(pairs, storage.read_table(run.whole("distinct-shares")))
     pairs = language.add_language(pairs) if content.language else without(pairs, CONTENT_SIGNALS["language"])
     pairs = personal.add_personal(pairs) if content.personal else without(pairs, CONTENT_SIGNALS["personal"])
-    storage.write_table(pairs, run.place("signals", partition))
+    storage.write_table(without(pairs, [*RATIONALE_SIGNALS, PAIR.field("rationale")]), run.place("signals", partition))
 
 
 @functools.cache

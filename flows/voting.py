@@ -5,11 +5,11 @@ Nothing here decides about data: that is `pipeline.consensus`. What partitions s
 
 import polars as pl
 
-from flows import steps
+from flows import judging, steps
 from flows.steps import Run
-from pipeline import storage
+from pipeline import pairing, storage
 from pipeline.consensus import annotators, camps, cycles, held_out, judges, labels, models, patterns, roster, stored
-from pipeline.consensus.votes import VOTES
+from pipeline.consensus.votes import VOTES, votes_of
 from pipeline.schemas import ANNOTATOR
 from pipeline.signals import degenerate
 from pipeline.statistics import agreement
@@ -20,11 +20,19 @@ _SIDES = {"low": "chosen", "high": "rejected"}
 _ABSORBED = pl.col("left_reason").eq_missing("near_duplicate")  # its votes count where it was merged into, once
 
 
-def collect(run: Run, partition: int) -> None:
-    """The votes that a partition's pairs count, and what they tell of judges, agreement and camps."""
+def gather(run: Run, partition: int) -> None:
+    """The votes of the sources that a partition's pairs count."""
     marked = storage.read_table(run.place("marked", partition), ["pair_id"])
     moved = storage.read_table(run.whole("moved-votes")).join(marked, on="pair_id", how="semi")
     votes = pl.concat([storage.read_table(run.place("votes", partition)), moved]).sort("pair_id", "judgement_id")
+    storage.write_table(votes, run.place("stated-votes", partition))
+
+
+def collect(run: Run, partition: int) -> None:
+    """All votes that a partition's pairs count, judges' among them, and what they tell of judges, agreement and camps."""
+    stated = storage.read_table(run.place("stated-votes", partition))
+    asked = votes_of(judging.judgements(run, partition), pairing.b_is_low())
+    votes = pl.concat([stated, asked]).sort("pair_id", "judgement_id")
     storage.write_table(votes, run.place("counted-votes", partition))
     own = _own_votes(run, partition, votes)
     storage.write_table(roster.summarise_voters(own), run.place("voters", partition))
@@ -111,7 +119,7 @@ def several_camps(run: Run) -> str | None:
 
 def decide(run: Run, partition: int) -> pl.DataFrame:
     """A partition's pairs with `chosen` and `rejected`, from the votes that count."""
-    tally = storage.read_table(run.place("marked", partition))
+    tally = pairing.add_votes(storage.read_table(run.place("marked", partition)), judging.judgements(run, partition))
     votes, numbers = storage.read_table(run.place("admitted", partition)), storage.read_table(run.whole("numbers"))
     group = pl.concat_str([pl.col(name).fill_null("") for name in _COMPARED_UNDER], separator="\n")
     annotated = storage.read_table(run.whole("annotators")).select("accuracy", "first_share", annotator="annotator_id")

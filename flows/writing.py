@@ -5,10 +5,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from flows import scoring, steps
+from flows import judging, reasons, scoring, steps
 from flows.steps import Run
 from pipeline import ledger, pairing, rating_pairs, split, storage
-from pipeline.schemas import DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING
+from pipeline.schemas import DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING, RATIONALE
 from pipeline.stage import bucket_of
 
 _RECORD_ORDER = ("judgement_id", "source", "source_uri", "source_row")
@@ -32,8 +32,9 @@ def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
     quarantine = steps.empty(QUARANTINE) if unread is None else unread.select(QUARANTINE.names)
     quarantine = quarantine.sort("record_id", "source", "source_uri", "source_row")
     parts: dict[str, pl.DataFrame] = {"quarantine": quarantine}
-    reasons: dict[str, int] = {}
-    judged = _read_scratch(run, "judged", partition, JUDGEMENT).sort(bucket_of("prompt_id"), *_RECORD_ORDER)
+    why: dict[str, int] = {}
+    judged = _read_scratch(run, "judged", partition, JUDGEMENT)
+    judged = pl.concat([judged, judging.judgements(run, partition).select(judged.columns)]).sort(bucket_of("prompt_id"), *_RECORD_ORDER)
     if storage.exists(run.whole("counted")):  # not where no partition has a pair
         judged = pairing.mark_merged(judged, storage.read_table(run.whole("counted")))
     ratings = _read_scratch(run, "ratings", partition, RATING)
@@ -49,13 +50,14 @@ def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
         for name in ("train", "validation", "other"):
             parts[name] = kept.filter(pl.col("part") == name).select(PAIR.names)
         parts["dropped"] = dropped.select(DROPPED.names)
-        reasons = dict(dropped.group_by("reason").len().iter_rows())
-    parts |= {"judgements": judged, "ratings": ratings}
+        why = dict(dropped.group_by("reason").len().iter_rows())
+    parts |= {"judgements": judged, "ratings": ratings, "rationales": reasons.rationales(run, partition)}
     parts["ledger"] = ledger.write_up(judged, ratings, unused, kept, dropped, quarantine, storage.read_table(run.whole("fates")))
     schemas = {"quarantine": QUARANTINE, "dropped": DROPPED, "judgements": JUDGEMENT, "ratings": RATING, "ledger": LEDGER}
+    schemas |= {"rationales": RATIONALE}
     for name, table in parts.items():
         storage.write_table(table, run.place(f"out-{name}", partition), schemas.get(name, PAIR))
-    return {"rows": {name: table.height for name, table in parts.items()}, "reasons": reasons}
+    return {"rows": {name: table.height for name, table in parts.items()}, "reasons": why}
 
 
 def _read_scratch(run: Run, table: str, partition: int, schema: pa.Schema) -> pl.DataFrame:
@@ -66,6 +68,5 @@ def _read_scratch(run: Run, table: str, partition: int, schema: pa.Schema) -> pl
 
 def _shape(run: Run, pairs: pl.DataFrame, held_out: pl.Series) -> pl.DataFrame:
     """The columns of PAIR that come last, and the published order."""
-    rationale = pl.Struct({"text": pl.String, "kind": pl.String, "generator": pl.String})
     pairs = split.assign_part(split.assign_split(pairs, run.config.publish, held_out))
-    return scoring.add_weights(run, pairs).with_columns(rationale=pl.lit(None, rationale)).sort("prompt_id", "pair_id")
+    return scoring.add_weights(run, pairs).sort("prompt_id", "pair_id")

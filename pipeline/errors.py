@@ -9,6 +9,7 @@ PrefineError                 a run cannot go on; exit code 1
 ├── LeaseHeldError           another run holds the dataset
 ├── LeaseLostError           this run's lease was taken over; nothing may be published
 ├── CheckFailedError         a file of sql/checks found rows that break an invariant
+├── EndpointError            a language model's server cannot be used: wrong URL, key or model, or it is down
 ├── QueryError               a user's SQL is wrong, or asks for what the locked-down session refuses
 └── NotFoundError            no such dataset, version, record, pair or view
 """
@@ -52,6 +53,10 @@ class LeaseLostError(PrefineError):
 
 class CheckFailedError(PrefineError):
     """An invariant of the published tables does not hold."""
+
+
+class EndpointError(PrefineError):
+    """The server of a language model cannot be used; what it has answered is kept."""
 
 
 class QueryError(PrefineError):

@@ -6,7 +6,7 @@ Data, no code: what a method does stands with its function, what a column means 
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["signal", "vote", "flag", "statistic", "rule", "weight"]
+Kind = Literal["signal", "vote", "flag", "statistic", "rule", "weight", "rationale", "export"]
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,13 @@ class Method:
     Attributes:
         name: what it is called.
         kind: of what it yields: a signal (number of a pair), vote (what votes make of a pair or an answer), flag (yes or no of a pair),
-            statistic (number of a data set, source, annotator or model), rule (drops), weight.
+            statistic (number of a data set, source, annotator or model), rule (drops), weight, rationale (words about a pair), export
+            (rows for a trainer).
         inputs: what it reads.
         range: unit and range of what it yields.
         source: paper or book, year; several are parted by semicolons.
         function: dotted path; it does the part that the source describes.
-        columns: of PAIR or ANNOTATOR.
+        columns: of PAIR, ANNOTATOR or RATIONALE.
         statistics: names in STATISTIC; `*` stands for one part of a name.
         checks: tests of numbers that the source or a hand gives, `file::test`.
         in_run: a run publishes what it yields. Otherwise it is a function to call, with inputs that no run has.
@@ -58,7 +59,10 @@ _SIDES = ("chosen", "rejected")
 _FACTORS = ("length", "markdown", "citations", "hedges", "confidence", "language")
 _VOTES = ("p_chosen", "p_tie", "tie", "posterior_entropy")
 _VOTE_NOISE = ("vote_noise_repeated", "label_noise_repeated")
+_COUNTED = ("votes_chosen", "votes_rejected", "votes_tie")
 _DISPLACEMENT = "Unintentional Unalignment: Likelihood Displacement in Direct Preference Optimization (2024)"
+_WITH_RATIONALES = "Data-Centric Human Preference Optimization with Rationales (2024)"
+_TICK = "TICKing All the Boxes (2024)"
 _REWARDS = ("best_of_credit", "best_of_accuracy", "best_of_reciprocal_rank")
 
 
@@ -193,26 +197,213 @@ METHODS: tuple[Method, ...] = (
         checks=("tests/consensus/test_fusing.py::test_independent_probabilities_fuse",),
     ),
     Method(
-        "self-agreement", "vote", "several verdicts of one model, and perhaps their probability", "verdict; support, 0 to 1",
+        "votes by count and by probability", "vote", "several verdicts of one model and their probability", "verdict; support, 0 to 1",
         "Ask One More Time (2023); RPC (2025)", "pipeline.consensus.fusing.self_agreement", in_run=False,
         checks=("tests/consensus/test_fusing.py::test_the_most_frequent_verdict_wins_with_its_support_and_a_draw_has_none",
                 "tests/consensus/test_fusing.py::test_counts_and_probability_mass_may_differ_and_both_are_told"),
-    ),
-    Method(
-        "summed critiques with a meta judge", "vote", "several critiques with scores of both answers", "sums; verdict",
-        "Inference-Time Scaling for Generalist Reward Modeling (2025)", "pipeline.consensus.fusing.summed_scores", in_run=False,
-        checks=("tests/consensus/test_fusing.py::test_scores_of_the_critiques_that_a_meta_judge_left_add_up",),
-    ),
-    Method(
-        "majority over criteria", "vote", "verdicts by several criteria (pairs of one comparison, by `criterion`)", "verdict; criteria",
-        "CritiQ (2025)", "pipeline.consensus.fusing.majority_of_criteria", in_run=False,
-        checks=("tests/consensus/test_fusing.py::test_the_side_that_more_criteria_favour_wins_and_a_draw_has_none",),
     ),
     Method(
         "accuracy of a criterion", "statistic", "verdicts by criterion, known outcomes", "share, 0 to 1, with a 95 % interval",
         "CritiQ (2025)", "pipeline.consensus.fusing.criterion_accuracy", in_run=False,
         checks=("tests/consensus/test_fusing.py::test_a_criterion_is_judged_by_what_it_says_alone",),
     ),
+    # Judges that a run asks (judges:), what their verdicts come to, and what they are worth.
+    Method(
+        "whom judges are asked about", "rule", "human votes of each pair", "asked or not, with the reason", "ACORN (2024)",
+        "pipeline.judging.who.select", columns=("gold_votes", *_interval("gold_agreement")),
+        checks=("tests/judging/test_who.py::test_pairs_with_three_human_votes_are_not_asked_about",
+                "tests/judging/test_who.py::test_gold_is_asked_about_although_people_decided"),
+    ),
+    Method(
+        "judge asked in both orders", "vote", "a model's verdicts with either answer first", "one vote where both name one answer, or none",
+        "DMoERM (2024); Self-Assessment Tests are Unreliable (2023)", "pipeline.judging.verdicts.combine", columns=_COUNTED,
+        statistics=("judge_first_share", "judge_consistent_share", "judge_no_vote:*"),
+        checks=("tests/judging/test_verdicts.py::TestOrders::test_a_label_needs_the_same_answer_in_both_orders",
+                "tests/judging/test_verdicts.py::TestOrders::test_a_failure_in_either_order_is_no_label",
+                "tests/judging/test_judgements.py::"
+                "test_a_judge_that_names_a_place_has_no_vote_in_consensus_and_one_that_names_an_answer_has_one"),
+    ),
+    Method(
+        "sum over a judge's orders", "statistic", "shares of samples or criteria in both orders", "share that it decides, 0 to 1",
+        "Dissecting Human and LLM Preferences (2024)", "pipeline.judging.verdicts.over_orders", statistics=("judge_summed_share",),
+        checks=("tests/judging/test_verdicts.py::TestOrders::test_sums_over_both_orders_decide_where_the_verdicts_differ",
+                "tests/judging/test_report.py::test_sums_over_samples_decide_pairs_on_which_the_orders_differ"),
+    ),
+    Method(
+        "self-agreement", "vote", "several samples of a judge's verdict (judges: samples)", "verdict; support, 0 to 1",
+        "Ask One More Time (2023)", "pipeline.judging.verdicts.combine", columns=_COUNTED, statistics=("judge_self_consistency",),
+        checks=("tests/judging/test_verdicts.py::TestSamples::test_the_most_frequent_of_five_verdicts_counts_with_its_support",
+                "tests/judging/test_verdicts.py::TestSamples::test_two_two_one_is_no_consensus",
+                "tests/judging/test_verdicts.py::test_the_rules_are_those_for_opinions_of_any_kind"),
+    ),
+    Method(
+        "summed scores with a meta judge", "vote", "several critiques with scores of both answers (judges: vote, meta)", "sums; verdict",
+        "Inference-Time Scaling for Generalist Reward Modeling (2025)", "pipeline.judging.verdicts.combine", columns=_COUNTED,
+        statistics=("judge_meta_rejected",),
+        checks=("tests/judging/test_verdicts.py::TestScores::test_sums_of_scores_decide_sixteen_to_nineteen",
+                "tests/judging/test_verdicts.py::TestScores::test_what_the_meta_judge_rejects_is_left_out_thirteen_to_eleven",
+                "tests/consensus/test_fusing.py::test_scores_of_the_critiques_that_a_meta_judge_left_add_up"),
+    ),
+    Method(
+        "majority over criteria", "vote", "verdicts by several criteria (judges: criteria)", "verdict; criteria", "CritiQ (2025)",
+        "pipeline.judging.verdicts.combine", columns=_COUNTED,
+        checks=("tests/judging/test_verdicts.py::TestCriteria::test_the_answer_that_more_criteria_name",
+                "tests/consensus/test_fusing.py::test_the_side_that_more_criteria_favour_wins_and_a_draw_has_none"),
+    ),
+    Method(
+        "mined criteria", "statistic", "some labelled pairs, a model", "criteria in words; shares, 0 to 1, with 95 % intervals",
+        "CritiQ (2025)", "pipeline.judging.criteria.mine_criteria", in_run=False,
+        checks=("tests/judging/test_criteria.py::test_accuracy_leaves_out_where_a_criterion_cannot_say",
+                "tests/judging/test_criteria.py::test_the_majority_of_criteria_decides_with_one_margin_for_both_sides",
+                "tests/judging/test_criteria.py::test_criteria_are_kept_refined_or_replaced_by_their_accuracy"),
+    ),
+    Method(
+        "self-reference feedback", "vote", "a judge's own answer to the prompt, then both answers (judges: method)", "verdict",
+        "Self-Reference AI feedback (2024)", "pipeline.judging.asking.ask", columns=_COUNTED,
+        checks=("tests/judging/test_reading.py::test_a_judge_that_answers_itself_first_is_read_alike",
+                "tests/judging/test_asking.py::test_the_answers_stand_where_the_order_says"),
+    ),
+    Method(
+        "verdict by checklist", "vote", "a judge's yes or no to questions about both answers (judges: method)",
+        "verdict; shares of yes, 0 to 1", _TICK, "pipeline.judging.reading.read", columns=_COUNTED,
+        checks=("tests/judging/test_reading.py::TestChecklist::test_the_share_of_yes_decides_four_of_five",
+                "tests/judging/test_verdicts.py::TestScores::test_checklists_of_different_length_weigh_the_same"),
+    ),
+    Method(
+        "verdict against the judge's own scores", "statistic", "verdict and scores of one answer of a judge", "share, 0 to 1",
+        "UnifiedReward (2025)", "pipeline.judging.reading.read", statistics=("judge_agrees_with_scores",),
+        checks=("tests/judging/test_reading.py::test_a_verdict_agrees_with_the_scores_or_not",
+                "tests/judging/test_report.py::test_what_is_counted"),
+    ),
+    Method(
+        "probes without content", "statistic", "a real answer against one of the ten keys (judges: probes)", "shares, 0 to 1",
+        "One Token to Fool LLM-as-a-Judge (2025)", "pipeline.judging.probes.planted", statistics=("judge_key_wins", "judge_key_ties"),
+        checks=("tests/judging/test_probes.py::test_the_ten_keys_are_answers_without_content",
+                "tests/judging/test_report.py::test_how_often_an_answer_without_content_wins"),
+    ),
+    Method(
+        "judges' answers and their cost", "statistic", "every question to a judge", "shares, 0 to 1; questions; tokens; money",
+        "Probable Inference, the Law of Succession (1927)", "pipeline.judging.report.reduce",
+        statistics=("judge_answered", "judge_failed:*", "judge_tie_share", "judge_input_tokens", "judge_output_tokens", "judge_cost"),
+        checks=("tests/judging/test_report.py::test_what_is_counted", "tests/judging/test_report.py::test_shares_have_wilsons_interval"),
+    ),
+    # Rationales: why the chosen answer is better, in words; and what they tell of the label.
+    Method(
+        "measured differences", "rationale", "the pair's signals, how far all pairs differ in each", "sentences; standardised, -1 to 1",
+        "Uncovering Factor Level Preferences (2024)", "pipeline.rationale.factors.factors", columns=("rationale", "items"),
+        checks=("tests/rationale/test_factors.py::test_a_difference_is_stated_with_its_numbers_and_no_cause",
+                "tests/rationale/test_factors.py::test_the_difference_that_fewest_pairs_reach_comes_first"),
+    ),
+    Method(
+        "stated rationales", "rationale", "reasons, critiques and feedback beside votes and ratings", "text, sides named",
+        "HelpSteer2-Preference (2024)", "pipeline.rationale.stated.stated", columns=("rationale",),
+        checks=("tests/rationale/test_stated.py::test_names_of_the_sides_are_undone_by_the_order_of_the_judgement",
+                "tests/rationale/test_stated.py::test_reasons_of_votes_against_the_label_stay_as_a_sign_of_noise"),
+    ),
+    Method(
+        "general and detailed rationales", "rationale", "prompt, both answers, perhaps the label (rationales: kinds, labels)",
+        "text, sides named; shares, 0 to 1; tokens and money for one", _WITH_RATIONALES, "pipeline.rationale.asking.ask",
+        columns=("rationale", "rationale_missing", "label_shown", "own_verdict"),
+        statistics=("rationale_coverage", "rationale_own_verdict_agrees", "rationale_cost", "rationale_*_tokens"),
+        checks=("tests/rationale/test_asking.py::test_either_side_is_shown_first_about_half_of_the_time",
+                "tests/rationale/test_reading.py::test_a_rationale_kept_names_neither_a_letter_nor_an_index",
+                "tests/rationale/test_figures.py::test_coverage_counts_pairs_and_cost_is_that_of_all_attempts_for_one_accepted"),
+    ),
+    Method(
+        "rubric rationales", "rationale", "a criterion with five levels, perhaps a reference (rationales: rubrics)",
+        "feedback; scores, 1 to 5", "Prometheus (2023)", "pipeline.rationale.reading.read", columns=("rationale", "items"),
+        statistics=("rationale_score_*",),
+        checks=("tests/rationale/test_reading.py::test_a_score_that_is_no_integer_from_1_to_5_is_a_failure_and_never_0",
+                "tests/rationale/test_asking.py::test_each_rubric_is_a_question_of_its_own_with_criterion_levels_and_reference"),
+    ),
+    Method(
+        "checklist rationales", "rationale", "yes or no questions about both answers (rationales: kinds)", "list; shares of yes, 0 to 1",
+        f"{_TICK}; WildBench (2024)", "pipeline.rationale.reading.read", columns=("rationale", "items"), statistics=("rationale_score_*",),
+        checks=("tests/rationale/test_reading.py::test_a_checklists_score_is_its_share_of_yes",
+                "tests/rationale/test_figures.py::test_a_checklists_score_is_the_mean_of_rates_and_not_the_rate_of_all_questions"),
+    ),
+    Method(
+        "checks of a rationale", "rule", "its text, the pair", "accepted or not, with the reason; share of each, 0 to 1", _WITH_RATIONALES,
+        "pipeline.rationale.checks.check", columns=("accepted", "reason"), statistics=("rationale_refused_*",),
+        checks=("tests/rationale/test_checks.py::test_each_text_is_accepted_or_has_its_reason",
+                "tests/rationale/test_checks.py::test_a_copy_is_told_with_its_share_and_a_missing_quote_with_its_words"),
+    ),
+    Method(
+        "rationales said of other prompts", "flag", "embeddings of all rationales", "prompts, 0 and up; refused from three on",
+        "Cheating Automatic LLM Benchmarks (2024)", "pipeline.rationale.repeats.count_repeats",
+        columns=("rationale_near_copies", "near_copies"),
+        checks=("tests/rationale/test_checks.py::test_what_is_said_of_three_other_prompts_is_refused",),
+    ),
+    Method(
+        "label recovered from the rationale", "signal", "verdicts of readers that are not told the label, in both orders",
+        "share, 0 to 1; flags", "GPT Self-Supervision (2023); DMoERM (2024)", "pipeline.rationale.recovery.settle",
+        columns=("rationale_verdict", "rationale_against", "rationale_steady", "recovered_first", "recovered_second"),
+        statistics=("rationale_recovered", "rationale_steady"),
+        checks=("tests/rationale/test_recovery.py::test_the_label_must_come_back_in_both_orders",
+                "tests/rationale/test_recovery.py::test_a_reader_that_names_one_place_tells_nothing",
+                "tests/rationale/test_figures.py::test_recovery_and_leakage_are_shares_with_wilsons_interval"),
+    ),
+    Method(
+        "label leakage", "flag", "the words of a rationale", "flag; share, 0 to 1", "GPT Self-Supervision (2023)",
+        "pipeline.rationale.label.names_label", columns=("rationale_leaks", "leaks_label"), statistics=("rationale_leaks_label",),
+        checks=("tests/rationale/test_label.py::test_a_sentence_that_names_the_label_is_left_out_and_nothing_stays",
+                "tests/rationale/test_label.py::test_a_reason_stays_whole"),
+    ),
+    Method(
+        "noise score with rationales", "signal", "noise_score, what rationales argue for", "P(label wrong), 0 to 1",
+        f"{_WITH_RATIONALES}; Bayesian aggregation (2025)", "pipeline.rationale.doubt.add_rationale_noise",
+        columns=("rationale_noise_score",),
+        checks=("tests/rationale/test_doubt.py::TestScore::test_two_doubts_of_seven_tenths_are_the_fusing_check",
+                "tests/rationale/test_doubt.py::TestAccuracy::test_agreement_and_noise_say_how_often_the_verdict_is_right",
+                "tests/rationale/test_doubt.py::test_verdicts_of_known_accuracy_make_a_calibrated_score_that_finds_more"),
+    ),
+    Method(
+        "atomic statements (MetaCritique)", "statistic", "what a rationale states, what a stated one states (rationales: units)",
+        "shares and their harmonic mean, 0 to 1", "The Critique of Critique (2024)", "pipeline.rationale.units.add_units",
+        columns=("precision", "recall"), statistics=("rationale_precision", "rationale_recall", "rationale_f1"),
+        checks=("tests/rationale/test_units.py::test_three_of_four_true_and_two_of_five_found_are_an_f1_of_0_521739",
+                "tests/rationale/test_units.py::test_the_mean_of_f1_is_not_the_f1_of_the_means",
+                "tests/rationale/test_units.py::test_a_rationale_without_statements_has_no_shares"),
+    ),
+    Method(
+        "mined rules", "statistic", "rationales, pairs, a model", "rules in words; coverage and agreement, 0 to 1, with 95 % intervals",
+        "AutoRule (2025)", "pipeline.rationale.mined.mine_rules", in_run=False,
+        checks=("tests/rationale/test_mined.py::TestMeasures::test_the_rules_of_the_check",
+                "tests/rationale/test_mined.py::TestMeasures::test_coverage_and_agreement_have_intervals"),
+    ),
+    Method(
+        "does the critique help?", "statistic", "answers right or wrong before and after each critique", "shares, 0 to 1; gain, -1 to 1",
+        "RealCritic (2025); Confidence vs Critique (2024)", "pipeline.rationale.closed_loop.closed_loop", in_run=False,
+        checks=("tests/rationale/test_closed_loop.py::test_keeping_repairing_and_gain_of_the_published_transitions",),
+    ),
+    Method(
+        "pairs with a rationale", "export", "published pairs and rationales (`prefine export --format rationale`)",
+        "a pair, and a dialogue that explains it", _WITH_RATIONALES, "pipeline.export.rationale.to_rationale", in_run=False,
+        checks=("tests/export/test_rationale.py::test_the_rationale_names_the_answers_by_the_labels_they_stand_under",
+                "tests/export/test_rationale.py::test_the_chosen_answer_stands_first_in_about_half_of_the_pairs"),
+    ),
+    Method(
+        "two forms of the rationale loss", "export", "a rationale's summed log-probability, gamma", "nats, 0 and up", _WITH_RATIONALES,
+        "pipeline.export.rationale.rationale_loss_released", in_run=False,
+        checks=("tests/export/test_rationale.py::test_the_papers_loss_and_the_released_one_are_not_the_same",
+                "tests/export/test_rationale.py::test_the_released_loss_weighs_a_rationale_by_half_of_gamma_to_gamma"),
+    ),
+    Method(
+        "critiques to learn from", "export", "published pairs and rationales (`prefine export --format critique`)",
+        "a judge's question and what it should say, in both orders", "Prometheus (2023); JudgeLM (2023)",
+        "pipeline.export.critique.to_critique", in_run=False,
+        checks=("tests/export/test_critique.py::test_a_critique_ends_in_the_verdict_and_is_there_in_both_orders",
+                "tests/export/test_critique.py::test_a_rubrics_row_has_criterion_levels_reference_feedback_and_scores"),
+    ),
+    Method(
+        "pairs of judgements", "export", "judgements with reasons, the label (`prefine export --format self-rationalization`)",
+        "a judgement that gives the label against one that does not", "Self-rationalization (2024)",
+        "pipeline.export.self_rationalization.to_self_rationalization", in_run=False,
+        checks=("tests/export/test_self_rationalization.py::"
+                "test_a_judgement_that_gives_the_label_beats_one_that_does_not_and_both_speak_of_one_order",
+                "tests/export/test_self_rationalization.py::test_a_tie_is_not_the_label"),
+    ),
+    # Checks of a scorer.
     Method(
         "contrast instructions", "statistic", "scores of the items that `prefine contrast` writes", "share, 0 to 1; chance is 0.5",
         "The Trickle-down Impact of Reward (In-)consistency on RLHF (2023)", "pipeline.contrast.contrast_consistency", in_run=False,
@@ -475,7 +666,7 @@ METHODS: tuple[Method, ...] = (
 )
 
 _LOSS = "a training loss"
-_JUDGE = "needs a language model as judge or writer, which comes with the annotation stage"
+_GIVEN = "prompts and answers are given here"
 _SCORED = "its scores can be ingested as a reward model's (fields.model_scores)"
 LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("Elo ratings", "WildBench (2024)", "depend on the order of the votes; Bradley-Terry does not, and is on the same scale"),
@@ -490,7 +681,8 @@ LEFT_OUT: tuple[LeftOut, ...] = (
             "a model of texts to train for each user; annotator ids and votes are published for it, and camps are reported"),
     LeftOut("fair policies over groups", "MaxMin-RLHF (2024)", f"{_LOSS}; the groups it needs are `group` of the annotators"),
     LeftOut("min-norm gradients", "On Diversified Preferences (2023)", f"{_LOSS}; `sources` and `criterion` tell the tasks apart"),
-    LeftOut("LLMs that grade each other", "AI Predicts AGI (2024)", f"{_JUDGE}; agreement is published by kind of annotator"),
+    LeftOut("LLMs that grade each other", "AI Predicts AGI (2024)",
+            "tells consistency, not correctness; several judges can be asked, and agreement is published by kind of annotator"),
     LeftOut("margin and label-smoothing losses", "Secrets of RLHF in Large Language Models Part II (2024)",
             f"{_LOSS}; rm_mean is the margin, 1 - p_soft the smoothing; its flipping of labels is no default: labels never turn in place"),
     LeftOut("co-teaching during training", "Two Minds Better Than One (2025)", f"{_LOSS}; its verdicts come offline, from peers"),
@@ -500,7 +692,6 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("internal consistency loss", "Self-Consistency of the Internal Reward Models (2025)", _LOSS),
     LeftOut("first wrong step", "The Lessons of Developing Process Reward Models (2025)",
             "needs labels of reasoning steps and sampled completions; of whole answers, peer_verdict keeps what two peers agree on"),
-    LeftOut("evolved criteria", "CritiQ (2025)", f"{_JUDGE}; the vote over criteria is there"),
     LeftOut("learnt routing", "Hybrid Preferences (2024)",
             "needs hundreds of reward models trained on mixes of labels; `prefine queue` ranks by expected information instead"),
     LeftOut("deferral by token uncertainty", "Language Model Cascades (2024)",
@@ -509,9 +700,21 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("voting or verifying", "When To Solve, When To Verify (2025)", "about spending compute on samples, not about data"),
     LeftOut("length incentive and reference relevance", "Preference-free Alignment Learning with Regularized Relevance Reward (2024)",
             "rewards length, which is a nuisance here; references are not in our records"),
-    LeftOut("self-reference feedback", "Self-Reference AI feedback (2024)", _JUDGE),
-    LeftOut("judges with tools", "Anyprefer (2025)", _JUDGE),
-    LeftOut("questions derived from texts", "PUGC (2025)", _JUDGE),
+    LeftOut("strength by semantic perplexity", "Self-Reference AI feedback (2024)",
+            "needs log-probabilities of the judge, which many servers do not give; it states the strength in words"),
+    LeftOut("votes weighed by sequence probability", "RPC (2025)",
+            "no log-probabilities of judges' answers are held, for the same reason; of given ones `self_agreement` tells both outcomes"),
+    LeftOut("one more question for the majority", "Ask One More Time (2023)",
+            "for answers in free form; verdicts have a schema and are counted"),
+    LeftOut("agreement of a judge's rankings with an earlier model's", "CREAM (2024)",
+            "judges give verdicts on pairs, not a ranking of a prompt's answers; `ranking_consistency` takes two given scores"),
+    LeftOut("judging without the question", "One Token to Fool LLM-as-a-Judge (2025)",
+            "helps on mathematics with a reference; open tasks need the question. Probes tell how far a judge falls for empty answers"),
+    LeftOut("training against master keys", "One Token to Fool LLM-as-a-Judge (2025)",
+            "a judge to train; answers without content are flagged"),
+    LeftOut("judges with tools", "Anyprefer (2025)",
+            "calls tools and rewrites prompts and answers; ours are given, and the client runs no tools"),
+    LeftOut("questions derived from texts", "PUGC (2025)", f"writes prompts and samples answers; {_GIVEN}"),
     LeftOut("judges from gold references", "Self-J (2024); FLAMe (2024)",
             "judges to train; the votes of one are ingested like any other's"),
     LeftOut("implicit rewards", "DPO-implicit rewards vs explicit RM (2024)",
@@ -528,8 +731,9 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("shortest right answer", "Kimi k1.5 long2short (2025)",
             "makes pairs from answers checked for correctness; no record says which are"),
     LeftOut("29 annotated properties", "Dissecting Human and LLM Preferences (2024)",
-            f"{_JUDGE}; the regression runs on the factors that texts alone show"),
-    LeftOut("expert-named properties", "Leveraging Domain Knowledge for Efficient Reward Modelling (2024)", _JUDGE),
+            "a judge's `criteria` may name any of them; the regression runs on the factors that texts alone show"),
+    LeftOut("expert-named properties", "Leveraging Domain Knowledge for Efficient Reward Modelling (2024)",
+            "a reward model to train on them; `criteria` of a judge and `rubrics` of rationales take properties that experts name"),
     LeftOut("cautions without a formula",
             "Surrogate Signals from Format and Length (2025); Correlated Proxies (2024); "
             "What Are Step-Level Reward Models Rewarding (2024)",
@@ -542,6 +746,22 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("fixed reward-model benchmarks", "RM-Bench (2024); RAG-RewardBench (2024); M-RewardBench (2024); LongRM (2025)",
             "means over sets that do not ship with prefine; scorers are checked on the user's own prompts"),
     LeftOut("distance of reward functions", "STARC (2023)", "of rewards over all transitions of an environment; ours are of given answers"),
+    LeftOut("losses with rationales", _WITH_RATIONALES,
+            f"{_LOSS}; `prefine export --format rationale` writes the rows, and says which of the two published forms is which"),
+    LeftOut("answers improved by their checklist", _TICK, f"writes new answers; {_GIVEN}"),
+    LeftOut("checklists merged from two models", "WildBench (2024)", "one model writes each list here, which its share of yes is about"),
+    LeftOut("reports by query type", "From Rankings to Insights (2025)",
+            "about models, not about pairs; criteria are mined, and judged one by one"),
+    LeftOut("rules as a reward", "AutoRule (2025)",
+            f"{_LOSS}, on answers that are sampled; each rule's coverage and agreement are reported"),
+    LeftOut("rounds of self-rationalization", "Self-rationalization (2024)",
+            f"{_LOSS} that samples again in each round; pairs by majority or by margin need its many samples of one question"),
+    LeftOut("training a rubric judge", "Prometheus (2023)",
+            "a judge to train, on rubrics and instructions that a model makes up; its rows are exported from rubric rationales"),
+    LeftOut("benchmark of critiques", "RealCritic (2025)",
+            "needs problems with known answers and a model that corrects; what became of corrections goes to `closed_loop`"),
+    LeftOut("summaries scored by recovery", "GPT Self-Supervision (2023)",
+            "of summaries, which our records do not have; the round trip is made with rationales and labels"),
     LeftOut("Vendi score", "Cousins of the Vendi Score (2023)", "comes with selection"),
 )
 # fmt: on

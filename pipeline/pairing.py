@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pipeline.stage import UNNAMED
+from pipeline.stage import ASKED, UNNAMED
 
 KINDS = ("human", "judge", "reward_model")  # who judged, the kind that counts most first
 # What reward models gave the two sides, sorted; a model stands there once for each two scores that its sources tell.
@@ -62,7 +62,7 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
         votes_low=votes_for("low"),
         votes_high=votes_for("high"),
         votes_tie=votes_for("tie"),
-        sources=pl.col("source").unique().sort(),
+        sources=pl.col("source").filter(~pl.col("source").str.starts_with(ASKED)).unique().sort(),  # where answers come from, not verdicts
         source_splits=pl.col("source_split").str.to_lowercase().drop_nulls().unique().sort(),
         records=record.filter(counts).list.explode(keep_nulls=False, empty_as_null=False).unique().sort(),
     )
@@ -72,6 +72,53 @@ def pair_up(judgements: pl.DataFrame) -> pl.DataFrame:
     return voted.join(_scores(judgements), on="pair_id", how="left", maintain_order="left").with_columns(
         pl.col("model_scores").fill_null(pl.lit([], SCORES))
     )
+
+
+def by_sources(tally: pl.DataFrame, judgements: pl.DataFrame) -> pl.DataFrame:
+    """The pairs with the votes of their sources alone: what a run asked a judge for says nothing of what repeats what.
+
+    Args:
+        tally: rows of `pair_up`, perhaps with more columns.
+        judgements: what they were made of.
+
+    Returns:
+        The rows in their order; where a published version brings verdicts that it had asked for, `n_votes`, `best_kind`, `votes_low`,
+        `votes_high` and `votes_tie` leave them out.
+    """
+    asked = pl.col("source").str.starts_with(ASKED)
+    touched = judgements.filter(asked).select("pair_id").unique()
+    if touched.is_empty():
+        return tally
+    names = ["n_votes", "best_kind", "votes_low", "votes_high", "votes_tie"]
+    own = pair_up(judgements.filter(~asked).join(touched, on="pair_id", how="semi"))
+    own = own.select("pair_id", *(pl.col(name).alias(f"_{name}") for name in names))
+    both = tally.join(touched.with_columns(_touched=True), on="pair_id", how="left", maintain_order="left")
+    both = both.join(own, on="pair_id", how="left", maintain_order="left")
+    told = [pl.when("_touched").then(pl.col(f"_{name}").fill_null(0)).otherwise(name).alias(name) for name in names]
+    return both.with_columns(told).select(tally.columns)
+
+
+def add_votes(tally: pl.DataFrame, judgements: pl.DataFrame) -> pl.DataFrame:
+    """Count further judgements on pairs that are there already.
+
+    Args:
+        tally: rows of `pair_up`, perhaps with more columns.
+        judgements: schema JUDGEMENT, none of them counted in the tally.
+
+    Returns:
+        The rows in their order, with the votes, annotators and records of both.
+    """
+    sums, unions = ["n_votes", "votes_low", "votes_high", "votes_tie", "unnamed_votes"], ["annotators", "records"]
+    more = pair_up(judgements).select("pair_id", *(pl.col(name).alias(f"_{name}") for name in [*sums, *unions, "best_kind"]))
+    both = tally.join(more, on="pair_id", how="left", maintain_order="left")
+    none = pl.lit([], pl.List(pl.String))
+    both = both.with_columns(
+        *(pl.col(name) + pl.col(f"_{name}").fill_null(0) for name in sums),
+        *(pl.concat_list(name, pl.col(f"_{name}").fill_null(none)).list.unique().list.sort() for name in unions),
+        best_kind=pl.min_horizontal("best_kind", "_best_kind"),
+    )
+    counted = pl.col("annotators").list.len().cast(pl.Int64) + pl.col("unnamed_votes")
+    return both.with_columns(n_annotators=counted).select(tally.columns)
 
 
 def _scores(judgements: pl.DataFrame) -> pl.DataFrame:

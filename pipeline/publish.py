@@ -39,7 +39,7 @@ from pipeline.report import REPORTED_VIEWS, render_card, render_report
 __all__ = ["Published", "VersionWriter", "current_version", "finish", "next_version", "read_manifest", "write_catalog"]
 
 FIRST_VERSION = "v000001"
-MANIFEST_KEYS = ("inputs", "counts", "config", "packages", "models", "causal_models", "seeds", "timings", "rules")
+MANIFEST_KEYS = ("inputs", "counts", "config", "packages", "models", "causal_models", "endpoints", "seeds", "timings", "rules")
 
 
 def next_version(dataset_root: str) -> str:
@@ -156,7 +156,7 @@ def finish(
         version: the version that was written.
         files: path, rows, bytes and sha256 of each data file.
         manifest_parts: `inputs` (INPUT rows), `counts` (the funnel: stage, rows_in, kept, dropped, reasons), `config`,
-            `packages`, `models`, `causal_models`, `seeds`, `timings`, `rules`.
+            `packages`, `models`, `causal_models`, `endpoints`, `seeds`, `timings`, `rules`.
         before_publish: called right before the manifest is written and again before CURRENT moves, e.g. `lease.check`;
             if it raises, nothing is published.
     """

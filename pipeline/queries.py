@@ -22,7 +22,7 @@ from fsspec.core import url_to_fs
 
 from pipeline import storage
 from pipeline.errors import NotFoundError, PrefineError, QueryError
-from pipeline.schemas import ANNOTATOR, DROPPED, INPUT, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING, STATISTIC, conform
+from pipeline.schemas import ANNOTATOR, DROPPED, INPUT, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING, RATIONALE, STATISTIC, conform
 
 VERSION_NAME = re.compile(r"v\d{6,}")
 PARTS: dict[str, tuple[str, pa.Schema]] = {  # part -> folder in the version, schema
@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[str, pa.Schema]] = {  # part -> folder in the version, sc
     "quarantine": ("quarantine", QUARANTINE),
     "ledger": ("ledger", LEDGER),
     "annotators": ("annotators", ANNOTATOR),
+    "rationales": ("rationales", RATIONALE),
     "statistics": ("statistics", STATISTIC),
 }
 PUBLISHED_PARTS = ("train", "validation", "other")

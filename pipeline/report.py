@@ -33,8 +33,14 @@ REPORTED_VIEWS = {  # file of sql/views -> heading
     "ches_backends": "Does the encoder rank pairs as the causal model does?",
     "difficulty_by_length": "Pairs that the model ranks wrongly, by length gap (tokens, chosen less rejected)",
     "ches_missing": "Why pairs have no CHES",
+    "rationale_coverage": "Rationales: how many pairs have one",
+    "rationale_reasons": "Why rationales were not accepted",
+    "rationale_recovery": "Can a reader tell the label from the rationale?",
+    "judge_behaviour": "How judges that were asked behave",
+    "llm_cost": "What language models were asked for, and what it cost",
 }
-SHOWN_WITH_ROWS = {name for name in REPORTED_VIEWS if name.startswith(("ches_", "difficulty_"))}  # signals that a run may be without
+_OPTIONAL = ("ches_", "difficulty_", "rationale_", "judge_behaviour", "llm_")
+SHOWN_WITH_ROWS = {name for name in REPORTED_VIEWS if name.startswith(_OPTIONAL)}  # of what a run may be without
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1c2733;background:#f6f7f9;margin:0}
 main{max-width:1000px;margin:0 auto;padding:2rem 1.5rem 4rem}

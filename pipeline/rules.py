@@ -16,9 +16,9 @@ from polars.exceptions import PolarsError
 
 from pipeline.bias.balance import Balance, Balanced, apply_balance, reduce_balance, summarise_balance
 from pipeline.conditions import COLUMNS, plain_comparison, require_known, tokens_of
-from pipeline.config import ChesConfig, ContentConfig, PipelineConfig, RuleConfig, RulesConfig, ShareConfig
+from pipeline.config import ChesConfig, ContentConfig, PipelineConfig, RationalesConfig, RuleConfig, RulesConfig, ShareConfig
 from pipeline.errors import ConfigError, SchemaError
-from pipeline.schemas import CHES_SIGNALS, CONTENT_SIGNALS
+from pipeline.schemas import CHES_SIGNALS, CONTENT_SIGNALS, RATIONALE_SIGNALS
 from pipeline.stage import StageResult, split_by_reason
 
 _NONE = [("identical_answers", "identical_answers"), ("no_vote_counts", "votes_admitted = 0"), ("tie", "tie")]
@@ -55,6 +55,9 @@ _CONSENSUS = {
     "votes_chosen", "votes_rejected", "votes_tie",
 }  # fmt: skip
 
+ONLY_IF = "rationales.only_if"
+_ON_RATIONALES = {field.name for field in RATIONALE_SIGNALS}
+
 _DROP_COLUMNS = ["stage", "reason", "score", "threshold", "detail", "witness_pair_id"]
 
 
@@ -86,6 +89,11 @@ class Rule:
         return not _CONSENSUS.isdisjoint(self.columns)
 
     @property
+    def on_rationales(self) -> bool:
+        """Whether it looks at what rationales say, so that it comes after they are written."""
+        return not _ON_RATIONALES.isdisjoint(self.columns)
+
+    @property
     def balance(self) -> Balance:
         """What is balanced."""
         return Balance(self.name, self.signal, self.columns[1] if len(self.columns) > 1 else None)
@@ -110,12 +118,22 @@ def check(config: PipelineConfig) -> list[Rule]:
     Raises:
         ConfigError: as `compile_rules` and `check_weights`.
     """
-    off = not_computed(config.content, config.signals.ches)
+    off = not_computed(config.content, config.signals.ches, config.rationales)
     check_weights(config.weights.balance, off)
+    if config.rationales.only_if is not None:
+        for column in _drop_if(ONLY_IF, config.rationales.only_if).columns:
+            _require_computed(ONLY_IF, column, off | dict.fromkeys(_ON_RATIONALES, "a rationale, which is not written yet"))
     return compile_rules(config.rules, off)
 
 
-def not_computed(content: ContentConfig, ches: ChesConfig) -> dict[str, str]:
+def holds(pairs: pl.DataFrame, name: str, sql: str) -> pl.Series:
+    """Whether a condition, of the form of a rule's `drop_if`, is true of each pair; a null is not."""
+    rule = _drop_if(name, sql)
+    values = pairs.select(_values(pairs, list(rule.columns)))
+    return values.select(pl.sql_expr(rule.sql).fill_null(False)).to_series()
+
+
+def not_computed(content: ContentConfig, ches: ChesConfig, rationales: RationalesConfig | None = None) -> dict[str, str]:
     """Signals that a config does not ask for, and what in it would."""
     asked = {
         "backend: causal_lm": ches.causal,
@@ -125,8 +143,20 @@ def not_computed(content: ContentConfig, ches: ChesConfig) -> dict[str, str]:
         "follow_ups": ches.follow_ups is not None,
         "backend: encoder": ches.backend != "none",
     }
-    off = {signal.name: f"signals.ches.{key}" for key, signals in CHES_SIGNALS.items() if not asked[key] for signal in signals}
+    off = {} if rationales is None else _not_argued(rationales)
+    off |= {signal.name: f"signals.ches.{key}" for key, signals in CHES_SIGNALS.items() if not asked[key] for signal in signals}
     return off | {s.name: f"content.{key}: true" for key, signals in CONTENT_SIGNALS.items() if not getattr(content, key) for s in signals}
+
+
+def _not_argued(config: RationalesConfig) -> dict[str, str]:
+    """Signals of rationales that a config does not ask for: most need a reader, or a writer who was not told the label."""
+    of_readers = {"rationale_verdict", "rationale_steady", "rationale_noise_score"}
+    if config.endpoint is not None and config.asked:
+        if config.verify:
+            return {}
+        return dict.fromkeys(of_readers | ({"rationale_against"} if config.labels == "shown" else set()), "rationales.verify: true")
+    off = dict.fromkeys((*of_readers, "rationale_against", "rationale_leaks"), "rationales.endpoint")
+    return off if config.asked or config.stated else dict.fromkeys(_ON_RATIONALES, "rationales.kinds")
 
 
 def compile_rules(config: RulesConfig, off: Mapping[str, str] = MappingProxyType({})) -> list[Rule]:

@@ -194,6 +194,19 @@ CHES_SIGNALS: dict[str, list["pa.Field[Any]"]] = {
     ],
 }
 
+_RATIONALES = "Data-Centric Human Preference Optimization with Rationales (2024)"
+
+# What rationales say of a pair; null where it has none.
+RATIONALE_SIGNALS: list["pa.Field[Any]"] = [
+    _optional("rationale_missing", pa.string(), unit="reason", range="why it has none; null: it has one, or none was wanted", source="pipeline.rationale"),
+    _optional("rationale_verdict", pa.float64(), unit="share", range="0 to 1, ties half; of the verdicts that a reader of the rationale gave, those for chosen", source="GPT Self-Supervision (2023)"),
+    _optional("rationale_against", pa.bool_(), unit="flag", range="the rationale argues for the rejected answer: by its readers' verdicts, or its writer's", source="pipeline.rationale"),
+    _optional("rationale_steady", pa.bool_(), unit="flag", range="readers give the same verdict whichever answer stands first", source="DMoERM (2024)"),
+    _optional("rationale_leaks", pa.bool_(), unit="flag", range="the rationale names the better answer outright", source="pipeline.rationale"),
+    _optional("rationale_near_copies", pa.int64(), unit="prompts", range="others whose rationale says the same; 0 and up", source="pipeline.rationale"),
+    _optional("rationale_noise_score", pa.float64(), unit="probability", range="P(label wrong) from noise_score and what the rationale argues for", source=f"pipeline.rationale, after {_RATIONALES}"),
+]  # fmt: skip
+
 # Signals: one column each, computed by pipeline/signals from texts, votes and vectors. They never change a label.
 SIGNALS = [
     # similarity: cosines of sentence embeddings; null when a text is empty
@@ -269,6 +282,7 @@ SIGNALS = [
     *_per_side("unreadable_share", pa.float64(), "share", "replacement, control and private-use characters, 0 to 1", "pipeline.signals.degenerate"),
     *CONTENT_SIGNALS["language"],
     *CONTENT_SIGNALS["personal"],
+    *RATIONALE_SIGNALS,
 ]
 
 # One row = all judgements, on one criterion, of the same two responses to the same prompt.
@@ -317,6 +331,35 @@ DROPPED = pa.schema(
         _optional("threshold", pa.float64()),
         _optional("detail", pa.string()),
         _optional("witness_pair_id", pa.string()),
+    ]
+)
+
+# One row = one rationale of a pair, accepted or not: written by a model, stated in the data, or measured.
+RATIONALE = pa.schema(
+    [
+        _required("rationale_id", pa.string()),  # hash of pair, kind, generator and what was asked or stated
+        _required("pair_id", pa.string()),
+        _required("prompt_id", pa.string()),
+        _required("kind", pa.string()),  # general, detailed, rubric, checklist, factors or stated
+        _required("generator", pa.string()),  # a model; who stated it; prefine for factors
+        _optional("text", pa.string()),  # calls the answers `the chosen response` and `the rejected response`
+        _optional("items", pa.string()),  # JSON: scores of a rubric, a checklist's questions and answers, measured factors
+        _required("accepted", pa.bool_()),
+        _optional("reason", pa.string()),  # why not
+        _optional("detail", pa.string()),
+        _optional("shown_first", pa.string()),  # to the writer: chosen or rejected
+        _optional("label_shown", pa.bool_()),
+        _optional("own_verdict", pa.string()),  # of a writer that was not told the label: chosen, rejected or tie
+        _optional("recovered_first", pa.string()),  # by a reader of the rationale that was not told it, chosen shown first
+        _optional("recovered_second", pa.string()),  # the same, rejected shown first
+        _optional("leaks_label", pa.bool_(), unit="flag", range="names the better answer outright"),
+        _required("near_copies", pa.int64(), unit="prompts", range="others whose rationale says the same"),
+        _optional("precision", pa.float64(), unit="share", range="of its statements that hold, 0 to 1", source="The Critique of Critique (2024)"),
+        _optional("recall", pa.float64(), unit="share", range="of a stated rationale's statements that it makes, 0 to 1", source="The Critique of Critique (2024)"),
+        _optional("template", pa.string()),
+        _required("input_tokens", pa.int64(), unit="tokens", range="of all requests for it"),
+        _required("output_tokens", pa.int64(), unit="tokens"),
+        _required("cost", pa.float64(), unit="money of the endpoint's price"),
     ]
 )
 

@@ -10,6 +10,7 @@ import polars as pl
 
 BUCKETS = 256  # fixed for ever: a bucket is the first byte of prompt_id
 UNNAMED = "unnamed"  # annotator_id of judgements whose source names nobody
+ASKED = "judge:"  # how the source of verdicts begins that a run asked a judge for; no source in a config has a colon in its name
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 from pipeline.errors import NotFoundError
 from pipeline.queries import Catalogue, Table, open_version, session
 from pipeline.schemas import SIGNALS
-from pipeline.stage import UNNAMED
+from pipeline.stage import ASKED, UNNAMED
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Story:
     pairs: list[dict[str, Any]]  # PAIR or DROPPED rows plus `fate`: published or dropped
     quarantined: list[dict[str, Any]]
     annotators: list[dict[str, Any]]  # those whose judgements these are, as the vote model sees them
+    rationales: list[dict[str, Any]]  # of the pairs, accepted or not
 
 
 def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
@@ -58,9 +59,16 @@ def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
         for row in _rows(catalogue.tables[name], pc.field("pair_id").isin(_ids(pair_ids)), ["pair_id"])
     ]
     stated = {(r["record_id"], r["source_uri"], r["source_row"]) for r in ledger}
-    wanted = pc.field("judgement_id").isin(_ids(sorted({*records, *derived})))
+    of_pairs = _ids([row["pair_id"] for row in pairs])
+    on_them = pc.field("pair_id").isin(of_pairs) | pc.field("merged_into").isin(of_pairs)
+    # What judges say belongs to the story of every record of the pair.
+    wanted = pc.field("judgement_id").isin(_ids(sorted({*records, *derived}))) | (pc.starts_with(pc.field("source"), ASKED) & on_them)
     judgements = _rows(catalogue.tables["judgements"], wanted, [*place, "judgement_id"])
-    judgements = [r for r in judgements if r["judgement_id"] in derived or (r["judgement_id"], r["source_uri"], r["source_row"]) in stated]
+    judgements = [
+        r
+        for r in judgements
+        if r["judgement_id"] in derived or r["source"].startswith(ASKED) or (r["judgement_id"], r["source_uri"], r["source_row"]) in stated
+    ]
     ratings = _rows(catalogue.tables["ratings"], pc.field("rating_id").isin(_ids(records)), [*place, "rating_id"])
     ratings = [r for r in ratings if (r["rating_id"], r["source_uri"], r["source_row"]) in stated]
     quarantined = _rows(catalogue.tables["quarantine"], id_.isin(_ids(records)), [*place, "record_id"])
@@ -72,7 +80,8 @@ def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
         )
     names = _ids(sorted({_voter(r) for r in judgements}))
     annotators = _rows(catalogue.tables["annotators"], pc.field("annotator_id").isin(names), ["annotator_id", "annotator_kind"])
-    return Story(asked, catalogue.version, ledger, judgements, ratings, pairs, quarantined, annotators)
+    rationales = _rows(catalogue.tables["rationales"], pc.field("pair_id").isin(of_pairs), ["pair_id", "kind", "rationale_id"])
+    return Story(asked, catalogue.version, ledger, judgements, ratings, pairs, quarantined, annotators, rationales)
 
 
 def _derived_from(catalogue: Catalogue, records: list[str]) -> dict[str, str]:
@@ -101,7 +110,8 @@ def render_story(story: Story) -> str:
         lines += [f"  {name:<9}{r[key]}" for name, key in named if r[key]]
     for r in story.judgements:
         verdict = {"a": "A is better", "b": "B is better", "tie": "tie"}[r["outcome"]] + (" (both bad)" if r["both_bad"] else "")
-        lines += ["", f"judgement {r['judgement_id']}{' (a copy)' if r['is_copy'] else ''}", f"  verdict  {verdict}"]
+        lines += ["", f"judgement {r['judgement_id']}{' (a copy)' if r['is_copy'] else ''}", f"  verdict  {verdict}{_side(r, story.pairs)}"]
+        lines += [f"  shown    {r['shown_first'].upper()} first"] if r["shown_first"] else []
         lines += [f"  derived  from ratings {', '.join(r['derived_from'])}"] if r["derived_from"] else []
         lines += [f"  by       {r['annotator_kind']} {r['annotator_id']}, criterion {r['criterion']}"]
         lines += [f"  who      {_reliable(one)}" for one in story.annotators if _is(one, r)]
@@ -131,10 +141,49 @@ def render_story(story: Story) -> str:
         lines += ["  " + ", ".join(f"{name} {_short(r[name])}" for name in told)]
         lines += [_messages(name, r[name]) for name in ("prompt", "chosen", "rejected")]
         lines += ["  signals  " + ", ".join(f"{s.name} {_short(r[s.name])}" for s in SIGNALS)]
+        for rationale in (one for one in story.rationales if one["pair_id"] == r["pair_id"]):
+            lines += ["", *_rationale(rationale)]
     for r in story.quarantined:
         lines += ["", f"quarantined {r['record_id']}", f"  reason   {r['reason']}{', field ' + r['field'] if r['field'] else ''}"]
         lines += [f"  {key:<9}{_cut(r[key])}" for key in ("detail", "raw") if r[key]]
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for text in lines for line in text.splitlines() or [""])
+
+
+def _rationale(row: dict[str, Any]) -> list[str]:
+    """Who wrote what, whether it counts, and what readers made of it."""
+    refused = f"not accepted: {row['reason']}{' - ' + row['detail'] if row['detail'] else ''}"
+    lines = [f"rationale {row['rationale_id']}", f"  kind     {row['kind']}, by {row['generator']}"]
+    lines += [f"  fate     {'accepted' if row['accepted'] else refused}"]
+    told = {None: "", True: "told which answer was preferred", False: "not told which answer was preferred"}[row["label_shown"]]
+    own = f"prefers {_named(row['own_verdict'])}" if row["own_verdict"] else ""
+    first = f"saw the {row['shown_first']} answer first" if row["shown_first"] else ""
+    lines += [f"  writer   {', '.join(said for said in (told, first, own) if said)}"] if told or own or first else []
+    if row["recovered_first"] or row["recovered_second"]:
+        lines += [
+            f"  readers  from the rationale alone: {_named(row['recovered_first'])} with the chosen answer shown first, "
+            f"{_named(row['recovered_second'])} with it second"
+        ]
+    lines += ["  leaks    names the better answer outright"] if row["leaks_label"] else []
+    lines += [f"  copies   says the same of {row['near_copies']} other prompts"] if row["near_copies"] else []
+    shares = [f"{name} {_short(row[name])}" for name in ("precision", "recall") if row[name] is not None]
+    lines += [f"  checked  {', '.join(shares)}"] if shares else []
+    spent = f"{row['input_tokens']} tokens read, {row['output_tokens']} written, {_short(row['cost'])} paid"
+    lines += [f"  cost     {spent}, template {row['template']}"] if row["template"] else []
+    said = [(key, row[key].splitlines()) for key in ("text", "items") if row[key]]
+    return lines + [f"  {key if i == 0 else '':<9}{text}" for key, texts in said for i, text in enumerate(texts)]
+
+
+def _named(verdict: str | None) -> str:
+    return {"chosen": "the chosen answer", "rejected": "the rejected answer", "tie": "neither", None: "nothing said"}[verdict]
+
+
+def _side(judgement: dict[str, Any], pairs: list[dict[str, Any]]) -> str:
+    """Which answer of its pair a verdict is for."""
+    won = {"a": judgement["response_a_id"], "b": judgement["response_b_id"]}.get(judgement["outcome"])
+    for pair in pairs:
+        if won and pair["pair_id"] == judgement["pair_id"]:
+            return {pair["chosen_id"]: ", the chosen answer", pair["rejected_id"]: ", the rejected answer"}.get(won, "")
+    return ""
 
 
 def _voter(judgement: dict[str, Any]) -> str:

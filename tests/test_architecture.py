@@ -16,6 +16,7 @@ SOURCES = sorted(path for folder in ("pipeline", "flows") for path in (CHECKOUT 
 FOUNDATIONS = {"pipeline.errors", "pipeline.config", "pipeline.schemas", "pipeline.stage"}
 EDGES = {
     "pipeline.places", "pipeline.storage", "pipeline.store", "pipeline.lease", "pipeline.publish", "pipeline.queries", "pipeline.stories",
+    "pipeline.llm",
 }  # fmt: skip
 STAGES = {
     "pipeline.ingest",
@@ -43,6 +44,9 @@ STAGES = {
     "pipeline.contrast",
     "pipeline.ches",
     "pipeline.export",
+    "pipeline.prompts",
+    "pipeline.judging",
+    "pipeline.rationale",
 }
 KERNEL = "pipeline.similarity"
 MAY_IMPORT: dict[str, set[str]] = {
@@ -65,6 +69,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Models are loaded, and texts dealt out to batches, in one way.
     "pipeline.ches": FOUNDATIONS | {KERNEL, "pipeline.embed", "pipeline.identity", "pipeline.texts", "pipeline.statistics"},
     "pipeline.bias": FOUNDATIONS | {"pipeline.statistics"},
+    # What is asked of a model is a table of requests; who sends them is not their business.
+    "pipeline.prompts": FOUNDATIONS | {"pipeline.llm", "pipeline.identity", "pipeline.texts"},
+    "pipeline.judging": FOUNDATIONS
+    | {"pipeline.llm", "pipeline.prompts", "pipeline.conditions", "pipeline.identity", "pipeline.statistics", "pipeline.consensus"},
+    "pipeline.rationale": FOUNDATIONS
+    | {"pipeline.llm", "pipeline.prompts", "pipeline.identity", "pipeline.texts", "pipeline.statistics", "pipeline.consensus"},
+    "pipeline.export": FOUNDATIONS | {"pipeline.prompts", "pipeline.rationale"},
     "pipeline.texts": FOUNDATIONS | {"pipeline.identity"},
     "pipeline.dedup": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.identity"},
     "pipeline.decontaminate": FOUNDATIONS | {KERNEL, "pipeline.texts"},
@@ -74,6 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.places": FOUNDATIONS,
     "pipeline.storage": FOUNDATIONS | {"pipeline.places"},
     "pipeline.store": FOUNDATIONS | {"pipeline.storage"},
+    "pipeline.llm": FOUNDATIONS | {"pipeline.storage", "pipeline.store", "pipeline.identity"},
     "pipeline.lease": FOUNDATIONS | {"pipeline.storage"},
     "pipeline.queries": FOUNDATIONS | {"pipeline.storage"},
     "pipeline.stories": FOUNDATIONS | {"pipeline.queries"},
@@ -102,6 +114,7 @@ FOREIGN: dict[str, set[str]] = {
     "pipeline.noise_rates": TABLES | {"scipy"},
     "pipeline.sensitive": {"polars", "phonenumbers", "stdnum", "detect_secrets"},
     **dict.fromkeys(EDGES, TABLES | {"duckdb", "fsspec"}),
+    "pipeline.llm": TABLES | {"fsspec", "aiohttp", "aiolimiter", "tenacity", "openai", "httpx2"},
 }
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "constraints.txt", "data", "flows", "pipeline",

@@ -14,11 +14,16 @@ from pipeline.bias import balance
 from pipeline.ches import difficulty
 from pipeline.consensus.held_out import held_out_statistics
 from pipeline.contrast import contrast_consistency
+from pipeline.judging import report
+from pipeline.judging.verdicts import combine
 from pipeline.methods import LEFT_OUT, METHODS, LeftOut, Method
-from pipeline.schemas import ANNOTATOR, PAIR, SIGNALS
+from pipeline.rationale import figures, units
+from pipeline.schemas import ANNOTATOR, PAIR, RATIONALE, SIGNALS
 from pipeline.signals import model_scores
 from pipeline.statistics import agreement, calibration
 from pipeline.statistics.best_of import best_of, best_of_statistics
+from tests.judging.rows import combined, config, verdict, verdicts
+from tests.rationale.written import draft, drafts
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -78,6 +83,15 @@ PAPERS = {
         "Language Models (Mostly) Know What They Know (2022)", "RLCR (2025)",
         "Rethinking Evaluation Metric for Probability Estimation Models Using Esports Data (2023)", "Judging LLMs on a Simplex (2025)",
     ],
+    "judges that are asked": [
+        "Self-Reference AI feedback (2024)", "UnifiedReward (2025)", "One Token to Fool LLM-as-a-Judge (2025)", "CritiQ (2025)",
+        "Ask One More Time (2023)", "Inference-Time Scaling for Generalist Reward Modeling (2025)", "ACORN (2024)",
+    ],
+    "rationales": [
+        "Data-Centric Human Preference Optimization with Rationales (2024)", "The Critique of Critique (2024)",
+        "TICKing All the Boxes (2024)", "From Rankings to Insights (2025)", "AutoRule (2025)", "Self-rationalization (2024)",
+        "Prometheus (2023)", "RealCritic (2025)", "Confidence vs Critique (2024)", "GPT Self-Supervision (2023)",
+    ],
     "tests of reward models": [
         "RewardBench 2 (2025)", "RewardMATH (2024)", "RM-Bench (2024)", "RAG-RewardBench (2024)", "LongRM (2025)", "BOSE (2025)",
         "STARC (2023)",
@@ -102,7 +116,7 @@ def test_the_function_of_a_method_is_there(method: Method) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
 def test_what_a_method_publishes_are_columns_of_the_tables(method: Method) -> None:
-    assert set(method.columns) <= {*PAIR.names, *ANNOTATOR.names}
+    assert set(method.columns) <= {*PAIR.names, *ANNOTATOR.names, *RATIONALE.names}
     assert bool(method.columns or method.statistics) or not method.in_run
     assert not (method.columns and not method.in_run)
 
@@ -184,3 +198,32 @@ def test_statistics_that_a_plain_run_lacks_come_from_their_functions() -> None:
         assert {name for name in names if not any(fnmatch.fnmatch(name, known) for known in told[function].statistics)} == set()
         assert {known for known in told[function].statistics if not fnmatch.filter(names, known)} == set()
     assert {function for function, method in told.items() if not method.in_run} <= set(made)
+
+
+def language_models() -> dict[str, set[str]]:
+    """The statistics of judges and of rationales, from a few rows that bring all of them about, by what their names begin with."""
+    said = [
+        verdict(vote, "p", first, sample, stands=sample == 0, agrees_with_scores=True)
+        for first in (True, False)
+        for sample, vote in enumerate((-1, -1, 1))
+    ]
+    heard = verdicts(*said, verdict(None, "q", reason="cut_off"))
+    probes = pl.DataFrame({"pair_id": ["p"], "key": [","], "key_is_low": [True]})
+    keys = combined({"pair_id": "p", "low_first": True, "verdict": -1}, {"pair_id": "p", "low_first": False, "verdict": 0})
+    judged = report.reduce([report.summarise(heard, combine(heard, config()), "j"), report.summarise_probes(probes, keys, "j")])
+    told = drafts(
+        draft(recovered_first="chosen", recovered_second="chosen", leaks_label=False, own_verdict="chosen"),
+        draft(number=1, kind="rubric", items='{"chosen": 4, "rejected": 2}'),
+        draft(None, number=2, reason="not_json"),
+    )
+    shares = told.with_columns(precision=pl.lit(1.0), recall=pl.lit(1.0), f1=pl.lit(1.0))
+    written = [figures.reduce([figures.summarise(told)]), units.reduce_units([units.summarise_units(shares)])]
+    return {"judge_": set(judged["statistic"]), "rationale_": {name for table in written for name in table["statistic"]}}
+
+
+def test_statistics_of_language_models_are_those_of_the_registry() -> None:
+    told = {name for method in METHODS for name in method.statistics}
+    for prefix, made in language_models().items():
+        known = {name for name in told if name.startswith(prefix)}
+        assert {name for name in made if not any(fnmatch.fnmatch(name, one) for one in known)} == set()
+        assert {one for one in known if not fnmatch.filter(made, one)} == set()

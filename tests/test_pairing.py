@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline.pairing import mark_moved, pair_up
+from pipeline.pairing import add_votes, by_sources, mark_moved, pair_up
 from tests.builders import judged, message, row, swap
 
 
@@ -263,3 +263,30 @@ def test_scores_of_a_pair_stand_in_one_order_whichever_way_round_its_rows_are() 
     turned = swap(row()) | listed((3.0, 2.0), (9.0, 1.0))
 
     assert pairs(given)["model_scores"].to_list() == pairs(turned)["model_scores"].to_list()
+
+
+ASKED = {"annotator": "panel (m)", "annotator_kind": "judge", "source": "judge:panel"}
+
+
+def test_verdicts_that_a_run_asked_for_are_added_to_the_votes_and_no_source() -> None:
+    stated, asked = judged(vote("a", annotator="ann")), judged(vote("a", **ASKED), vote("tie", **ASKED))
+    both = pair_up(pl.concat([stated, asked]).unique("judgement_id", maintain_order=True))
+    added = add_votes(pair_up(stated), asked)
+    counted = ["n_votes", "votes_low", "votes_high", "votes_tie", "annotators", "n_annotators", "records", "best_kind", "sources"]
+    assert_frame_equal(added.select(counted), both.select(counted))
+    assert added.select("n_votes", "votes_tie", "best_kind", "n_annotators").row(0) == (3, 1, 0, 2)
+    assert "judge:panel" not in added["sources"][0]
+
+
+def test_pairs_nobody_was_asked_about_stay_as_they_are() -> None:
+    tally = pairs(vote("a"))
+    assert_frame_equal(add_votes(tally, judged(vote("a", **ASKED)).clear()), tally)
+    assert_frame_equal(by_sources(tally, judged(vote("a"))), tally)
+
+
+def test_verdicts_that_a_version_brings_back_say_nothing_of_what_repeats_what() -> None:
+    rows = judged(vote("a", annotator="ann"), vote("b", **ASKED), vote("b", **ASKED, strength=1.0))
+    told = by_sources(pair_up(rows), rows)
+    alone = pair_up(judged(vote("a", annotator="ann")))
+    names = ["n_votes", "votes_low", "votes_high", "votes_tie", "best_kind"]
+    assert_frame_equal(told.select(names), alone.select(names))

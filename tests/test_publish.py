@@ -45,7 +45,8 @@ PARTS_OF_MANIFEST: dict[str, Any] = {
     ],
     "counts": [{"stage": "rules", "rows_in": 4, "kept": 3, "dropped": 1, "reasons": {"tie": 1}}],
     "config": {"sources": [{"name": "arena", "licence": "cc-by-4.0"}, {"name": "mine", "licence": None}]},
-    "packages": {"polars": "2.1.0"}, "models": {}, "causal_models": [], "seeds": {}, "timings": {"ingest": 1.5}, "rules": ["tie"],
+    "packages": {"polars": "2.1.0"}, "models": {}, "causal_models": [], "endpoints": [], "seeds": {},
+    "timings": {"ingest": 1.5}, "rules": ["tie"],
 }  # fmt: skip
 
 
@@ -85,6 +86,7 @@ def test_files_are_named_by_part_and_total_and_listed_with_rows_bytes_and_hash(t
         ("ledger/ledger-00000-of-00001.parquet", 0),
         ("quarantine/quarantine-00000-of-00001.parquet", 0),
         ("ratings/ratings-00000-of-00001.parquet", 0),
+        ("rationales/rationales-00000-of-00001.parquet", 0),
         ("statistics/statistics-00000-of-00001.parquet", 0),
     ]
     for file in files:
@@ -198,7 +200,7 @@ def test_a_crash_at_any_write_leaves_the_last_version_and_the_next_run_finishes(
         with pytest.raises(Killed):
             publish_ids(root, ["p1", "p2"])
     assert current_version(root) == ("v000002" if at == "catalog" else "v000001")
-    assert len(read_manifest(root, str(current_version(root)))["files"]) == 8
+    assert len(read_manifest(root, str(current_version(root)))["files"]) == 9
 
     result = publish_ids(root, ["p1", "p2"])
     assert result == publish.Published("v000002", unchanged=at == "catalog")

@@ -50,7 +50,7 @@ def test_every_table_can_be_read(catalogue: Catalogue) -> None:
     counts = {name: catalogue.query(f"select count(*) as n from {name}")["n"][0].as_py() for name in TABLES}
     assert counts == {
         "pairs": 2, "train": 1, "validation": 1, "other": 0, "dropped": 1, "judgements": 5, "ratings": 0,
-        "quarantine": 1, "ledger": 6, "annotators": 0, "statistics": 2, "inputs": 1, "stages": 3,
+        "quarantine": 1, "ledger": 6, "annotators": 0, "rationales": 0, "statistics": 2, "inputs": 1, "stages": 3,
     }  # fmt: skip
 
 

@@ -166,5 +166,5 @@ def write(root: str, rows: dict[str, list[dict[str, Any]]], version: str = "v000
 
 def publish(root: str, rows: dict[str, list[dict[str, Any]]]) -> str:
     parts: dict[str, Any] = {"inputs": INPUTS, "counts": COUNTS, "config": {"sources": []}, "rules": ["tie"]}
-    parts |= {"packages": {}, "models": {}, "causal_models": [], "seeds": {}, "timings": {}}
+    parts |= {"packages": {}, "models": {}, "causal_models": [], "endpoints": [], "seeds": {}, "timings": {}}
     return finish(root, "v000001", write(root, rows), parts).version

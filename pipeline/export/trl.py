@@ -25,22 +25,21 @@ A trainer that is not told ignores them and runs its reference model, as without
 import polars as pl
 import pyarrow as pa
 
+from pipeline.export.messages import SIDES, SPOKEN, mangled, spoken
 from pipeline.stage import StageResult, split_by_reason
 
-_TEXTS = ("prompt", "chosen", "rejected")
 _LOGPS = {"chosen_logp": "ref_chosen_logps", "rejected_logp": "ref_rejected_logps"}
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
 def reads_of_trl(reference: bool) -> tuple[str, ...]:
     """The columns of PAIR that `to_trl` needs."""
-    return (*_TEXTS, "tools", *(_LOGPS if reference else ()))
+    return (*SIDES, "tools", *(_LOGPS if reference else ()))
 
 
 def schema_of_trl(reference: bool) -> pa.Schema:
     """The columns that `to_trl` gives; none may be null."""
     numbers = [pa.field(name, pa.float64(), nullable=False) for name in _LOGPS.values()] if reference else []
-    return pa.schema([*(pa.field(name, _MESSAGES, nullable=False) for name in _TEXTS), *numbers])
+    return pa.schema([*(pa.field(name, SPOKEN, nullable=False) for name in SIDES), *numbers])
 
 
 def to_trl(pairs: pl.DataFrame, reference: bool = False) -> StageResult:
@@ -53,34 +52,15 @@ def to_trl(pairs: pl.DataFrame, reference: bool = False) -> StageResult:
         reference: also the log-probabilities of both answers under the reference model.
 
     Returns:
-        `kept`, of `schema_of_trl`, in the order of the pairs, and `dropped` with the first reason that applies: `no_prompt`,
-        `tools` (tools or tool calls) and `other_fields` (names, reasoning), which messages of role and content cannot say,
-        `several_turns` (an answer is not one assistant's message: its other turns would be trained on), `identical_answers` (no
-        gradient), `no_reference_logps` (one is null or not finite: TRL stops at a null).
+        `kept`, of `schema_of_trl`, in the order of the pairs, and `dropped` with the first reason that applies: those of
+        `pipeline.export.messages.mangled`, and `no_reference_logps` (one is null or not finite: TRL stops at a null).
 
     Source: TRL's dataset formats; trl/trainer/dpo_trainer.py (2026).
     """
-    message = pl.element().struct
-    calls = message.field("tool_calls").is_not_null() | (message.field("role") == "tool")
-    more = message.field("name").is_not_null() | (message.field("reasoning_content").fill_null("") != "")
-    texts = {side: pl.col(side).list.eval(pl.struct(message.field("role"), message.field("content"))) for side in _TEXTS}
-
-    def in_any(says: pl.Expr) -> pl.Expr:
-        return pl.any_horizontal(pl.col(side).list.eval(says).list.any() for side in _TEXTS)
-
-    def one_answer(side: str) -> pl.Expr:
-        return (pl.col(side).list.len() == 1) & (pl.col(side).list.first().struct.field("role") == "assistant")
-
-    reasons = {
-        "no_prompt": pl.col("prompt").list.len() == 0,
-        "tools": pl.col("tools").is_not_null() | in_any(calls),
-        "other_fields": in_any(more),
-        "several_turns": ~(one_answer("chosen") & one_answer("rejected")),
-        "identical_answers": texts["chosen"] == texts["rejected"],
-    }
+    reasons = mangled()
     numbers = {}
     if reference:
         reasons["no_reference_logps"] = ~pl.all_horizontal(pl.col(name).is_not_null() & pl.col(name).is_finite() for name in _LOGPS)
         numbers = {given: pl.col(name) for name, given in _LOGPS.items()}
     done = split_by_reason(pairs, reasons)
-    return StageResult(kept=done.kept.select(**texts, **numbers), dropped=done.dropped)
+    return StageResult(kept=done.kept.select(**{side: spoken(side) for side in SIDES}, **numbers), dropped=done.dropped)

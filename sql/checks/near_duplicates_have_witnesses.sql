@@ -22,7 +22,7 @@ merged as (
     from dropped
     where stage = 'deduplicate' and reason = 'near_duplicate'
 ),
--- Each pair's own votes, said of the answers of the pair that counts them.
+-- Each pair's own votes, said of the answers of the pair that counts them; those that a run asked judges for came after merging.
 votes as (
     select
         judgements.pair_id,
@@ -33,7 +33,7 @@ votes as (
         every_pair.rejected_id
     from judgements
     left join every_pair on coalesce(judgements.merged_into, judgements.pair_id) = every_pair.pair_id
-    where not judgements.is_copy
+    where not judgements.is_copy and not starts_with(judgements.source, 'judge:')
 ),
 majorities as (
     select pair_id, sum(case when outcome = 'tie' then 0 when (outcome = 'a') = (a_id = chosen_id) then 1 else -1 end) as lead_of_chosen

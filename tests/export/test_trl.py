@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.export import FORMATS
+from pipeline.export import FORMATS, Options
 from pipeline.export.trl import reads_of_trl, schema_of_trl, to_trl
 from pipeline.schemas import MESSAGES_PL, PAIR, conform
 from tests.builders import message, says
@@ -17,8 +17,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what these libraries say about each other while they are imported
     import datasets  # type: ignore[import-untyped]
     import torch
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
@@ -28,11 +27,6 @@ COLUMNS: dict[str, Any] = {
     "chosen_logp": pl.Float64,
     "rejected_logp": pl.Float64,
 }
-TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-SPECIAL = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"]
 TEXTS = [
     ("hello", "fine, you?", "no"),
     ("how are you", "at all", "hello hello world"),
@@ -95,36 +89,12 @@ def test_pairs_that_trl_would_stop_at_or_mangle_are_dropped_with_a_reason() -> N
 
 @pytest.mark.parametrize("reference", [False, True])
 def test_a_format_reads_columns_of_pairs_and_gives_its_schema_for_any_rows(reference: bool) -> None:
-    form = FORMATS["trl"](reference)
+    form = FORMATS["trl"](Options(reference_logps=reference))
     assert set(form.reads) == set(reads_of_trl(reference)) <= set(PAIR.names)
     for rows in ([], [pair()], [pair(prompt=[])]):
         done = form.convert(table(*rows).select(form.reads))
         assert conform(done.kept, form.schema, "trl").num_rows + done.dropped.height == len(rows)
     assert form.schema == schema_of_trl(reference)
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator([" ".join(texts) for texts in TEXTS], vocab_size=300, special_tokens=SPECIAL, show_progress=False)
-    fast: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=bpe._tokenizer, pad_token="<|pad|>", eos_token="<|end|>"
-    )
-    fast.chat_template = TEMPLATE
-    return fast
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a tiny Llama of random weights."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
-        max_position_embeddings=256, pad_token_id=tokenizer.pad_token_id, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    folder = str(tmp_path_factory.mktemp("model"))
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 def logp(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompt: str, answer: str) -> float:
@@ -144,7 +114,7 @@ def train(model: str, tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pyte
     texts = pl.DataFrame(TEXTS, schema=["prompt", "chosen", "rejected"], orient="row").to_dicts()
     known = [{f"{side}_logp": logp(policy, tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected")} for row in texts]
     rows = [pair(**row, **numbers) for row, numbers in zip(texts, known, strict=True)]
-    form, folder = FORMATS["trl"](True), tmp_path_factory.mktemp("exported")
+    form, folder = FORMATS["trl"](Options(reference_logps=True)), tmp_path_factory.mktemp("exported")
     pl.DataFrame(pl.from_arrow(conform(form.convert(table(*rows)).kept, form.schema, "trl"))).write_parquet(folder / "train.parquet")
     return datasets.load_dataset("parquet", data_files={"train": str(folder / "train.parquet")}, cache_dir=str(folder / "cache"))["train"]
 

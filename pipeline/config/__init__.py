@@ -9,27 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.config.models import BudgetConfig, EndpointConfig, JudgeConfig, PriceConfig, RationalesConfig, RubricConfig
+from pipeline.config.parts import Name, Part
 from pipeline.errors import ConfigError
+
+__all__ = ["BudgetConfig", "EndpointConfig", "JudgeConfig", "PriceConfig", "RationalesConfig", "RubricConfig"]
 
 AnnotatorKind = Literal["human", "judge", "reward_model"]
 LayoutName = Literal["chosen_rejected", "ab", "votes", "ratings", "candidates"]
 Outcome = Literal["a", "b", "tie", "both_bad", "none"]
 SensitiveKind = Literal["secret", "email", "iban", "card", "ip", "phone"]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")  # a misspelt key is an error, not a default
-
-
-def _plain_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ValueError("use letters, digits, '.', '_' and '-' only, starting with a letter or digit")
-    return name
-
-
-Name = Annotated[str, AfterValidator(_plain_name)]
 FieldPath = str | list[str]
 
 
@@ -47,7 +39,7 @@ def paths(path: FieldPath) -> list[str]:
     return [path] if isinstance(path, str) else path
 
 
-class FieldsConfig(_Part):
+class FieldsConfig(Part):
     """Which field of the source holds what.
 
     A value is a field name, a dotted path (`argument_1.text`), or for `prompt` a list of them, joined by a blank line.
@@ -116,7 +108,7 @@ class FieldsConfig(_Part):
     judged_at: str | None = None
 
 
-class GradesConfig(_Part):
+class GradesConfig(Part):
     """A scale of graded verdicts, e.g. -3 (first much better) to 3 (second much better)."""
 
     first: float = Field(description="The value that says most strongly that the first answer is better.")
@@ -136,7 +128,7 @@ class GradesConfig(_Part):
         return self
 
 
-class RatingsConfig(_Part):
+class RatingsConfig(Part):
     """How scores become comparisons: which responses of one prompt are compared, by which score."""
 
     on: str = Field(
@@ -162,7 +154,7 @@ class RatingsConfig(_Part):
         return self
 
 
-class JoinConfig(_Part):
+class JoinConfig(Part):
     """Where a source's rows get further fields from: another file, by key or row by row, or their own file's path."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
@@ -216,7 +208,7 @@ class JoinConfig(_Part):
         return self
 
 
-class SourceConfig(_Part):
+class SourceConfig(Part):
     """One source: a file, folder, glob or fsspec URL and what detection cannot know about it, or a published version."""
 
     name: Name
@@ -268,7 +260,7 @@ class SourceConfig(_Part):
         return data
 
 
-class AnnotatorsConfig(_Part):
+class AnnotatorsConfig(Part):
     """How annotator names appear in what is published."""
 
     ids: Literal["hashed", "plain"] = Field(default="hashed", description="hashed: keyed BLAKE2b of source and name.")
@@ -279,7 +271,7 @@ class AnnotatorsConfig(_Part):
     )
 
 
-class EmbedConfig(_Part):
+class EmbedConfig(Part):
     """Sentence embeddings of prompts and responses."""
 
     model: str = Field(default="bundled-minilm", description="bundled-minilm, a hub id, or a path.")
@@ -291,7 +283,7 @@ class EmbedConfig(_Part):
     threads: int | None = Field(default=None, ge=1, description="Encoder threads; the machine's cores when left out.")
 
 
-class TruncationConfig(_Part):
+class TruncationConfig(Part):
     """What a trainer that cuts texts would still see."""
 
     tokenizer: str | None = Field(default=None, description="Hub id or path of the trained model's; the embedding model's when left out.")
@@ -301,7 +293,7 @@ class TruncationConfig(_Part):
     )
 
 
-class ContentConfig(_Part):
+class ContentConfig(Part):
     """Light checks of what the texts hold."""
 
     language: bool = Field(default=True, description="Language of prompt and answers.")
@@ -320,14 +312,14 @@ class ContentConfig(_Part):
     )
 
 
-class FollowUpsConfig(_Part):
+class FollowUpsConfig(Part):
     """What a user might say next; equal entries of a list count once."""
 
     positive: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, description="Said after a good answer.")
     negative: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, description="Said after a bad one.")
 
 
-class ChesConfig(_Part):
+class ChesConfig(Part):
     """CHES: how alike the hidden states of both answers are, and what else the same pass through a model tells.
 
     Scores are signals; no rule uses them unless the config says so.
@@ -382,13 +374,13 @@ class ChesConfig(_Part):
         return self
 
 
-class SignalsConfig(_Part):
+class SignalsConfig(Part):
     """Signals that have settings of their own."""
 
     ches: ChesConfig = Field(default_factory=ChesConfig)
 
 
-class DeduplicateConfig(_Part):
+class DeduplicateConfig(Part):
     """Pairs that say the same in almost the same words become one pair, whose votes add up."""
 
     min_cosine: float = Field(
@@ -407,7 +399,7 @@ class DeduplicateConfig(_Part):
     merge: bool = Field(default=True, description="false: all stay; those that say something else are flagged all the same.")
 
 
-class BenchmarkConfig(_Part):
+class BenchmarkConfig(Part):
     """The prompts of one benchmark, as a list in files."""
 
     name: Name
@@ -418,7 +410,7 @@ class BenchmarkConfig(_Part):
     )
 
 
-class DecontaminateConfig(_Part):
+class DecontaminateConfig(Part):
     """Benchmark prompts that must not come back in what is trained on, neither as a prompt nor inside an answer."""
 
     benchmarks: list[BenchmarkConfig] = Field(default_factory=list, description="None: nothing is looked for.")
@@ -450,7 +442,7 @@ class DecontaminateConfig(_Part):
         return self
 
 
-class ConsensusConfig(_Part):
+class ConsensusConfig(Part):
     """Votes to p_chosen and p_tie."""
 
     method: Literal["dawid-skene", "graded-response", "bradley-terry", "closest-three", "majority"] = Field(
@@ -480,7 +472,7 @@ class ConsensusConfig(_Part):
     )
 
 
-class WeightsConfig(_Part):
+class WeightsConfig(Part):
     """The column `weight`: a product of these, 1 on average over the published pairs. A label never changes."""
 
     noise: bool = Field(
@@ -497,21 +489,21 @@ class WeightsConfig(_Part):
         return self.noise or self.strength or self.balance is not None
 
 
-class ShareConfig(_Part):
+class ShareConfig(Part):
     """A share of the pairs, ranked by one signal."""
 
     signal: str
     share: float = Field(ge=0.0, le=1.0, description="0 to 1; the count is rounded down.")
 
 
-class BalanceConfig(_Part):
+class BalanceConfig(Part):
     """Pairs left after those are dropped that let one signal tell who won."""
 
     signal: str = Field(description="chosen less rejected: chars_gap, tokens_gap, markdown_gap ...")
     drop_first: str | None = Field(default=None, description="The column whose highest values go first, e.g. noise_score; else by pair_id.")
 
 
-class RuleConfig(_Part):
+class RuleConfig(Part):
     """One rule: exactly one of drop_if, drop_top_share, keep_lowest_share, balance."""
 
     name: Name
@@ -531,7 +523,7 @@ class RuleConfig(_Part):
         return self
 
 
-class RulesConfig(_Part):
+class RulesConfig(Part):
     """Which pairs leave, and why."""
 
     preset: Literal["safe", "strict", "none", "safety-dpo"] = Field(
@@ -543,7 +535,7 @@ class RulesConfig(_Part):
     add: list[RuleConfig] = Field(default_factory=list, description="Applied after the preset, in order.")
 
 
-class PublishConfig(_Part):
+class PublishConfig(Part):
     """What the published version looks like."""
 
     validation_share: float = Field(default=0.05, ge=0.0, lt=1.0, description="Share of prompt clusters held out.")
@@ -554,7 +546,7 @@ class PublishConfig(_Part):
     rows_per_shard: int = Field(default=50_000, gt=0, description="Pairs in one Parquet file.")
 
 
-class PipelineConfig(_Part):
+class PipelineConfig(Part):
     """One dataset: where it comes from, what happens to it, where it goes."""
 
     dataset: Name
@@ -569,6 +561,10 @@ class PipelineConfig(_Part):
     consensus: ConsensusConfig = Field(default_factory=ConsensusConfig)
     signals: SignalsConfig = Field(default_factory=SignalsConfig)
     rules: RulesConfig = Field(default_factory=RulesConfig)
+    endpoints: list[EndpointConfig] = Field(default_factory=list, description="Language models that may be asked.")
+    budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    judges: list[JudgeConfig] = Field(default_factory=list)
+    rationales: RationalesConfig = Field(default_factory=RationalesConfig)
     weights: WeightsConfig = Field(default_factory=WeightsConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
     partitions: int | None = Field(
@@ -577,11 +573,37 @@ class PipelineConfig(_Part):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "PipelineConfig":
-        for what, names in (("source", [s.name for s in self.sources]), ("rule", [r.name for r in self.rules.add])):
+        named = {
+            "source": [one.name for one in self.sources],
+            "rule": [one.name for one in self.rules.add],
+            "endpoint": [one.name for one in self.endpoints],
+            "judge": [one.name for one in self.judges],
+        }
+        for what, names in named.items():
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"two {what}s are called {twice[0]!r}; names must differ")
         return self
+
+    @model_validator(mode="after")
+    def _endpoints_are_known(self) -> "PipelineConfig":
+        known = {one.name: one for one in self.endpoints}
+        asked = {f"judges.{judge.name}.{key}": getattr(judge, key) for judge in self.judges for key in ("endpoint", "meta")}
+        asked |= {f"rationales.{key}": getattr(self.rationales, key) for key in ("endpoint", "verifier")}
+        used = {where: name for where, name in asked.items() if name is not None}
+        for where, name in used.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"`endpoints:` has {', '.join(known) or 'none'}."
+                raise ValueError(f"{where} names the endpoint {name!r}, which is not there; {hint}")
+        free = [name for name in used.values() if not (known[name].price.input or known[name].price.output)]
+        if self.budget.max_cost is not None and free:
+            raise ValueError(f"budget.max_cost needs the price of endpoint {free[0]!r}; say `price: {{input: ..., output: ...}}`")
+        return self
+
+    def endpoint(self, name: str) -> EndpointConfig:
+        """One of the endpoints."""
+        return next(one for one in self.endpoints if one.name == name)
 
 
 class _Loader(yaml.SafeLoader):
