@@ -457,7 +457,7 @@ def mine(
     else:
         sys.stdout.write(mining.written(found, form))
     if found.incomplete is not None:
-        message = f"incomplete, for want of budget: {found.incomplete}. Raise `budget:` and mine again; what was answered is not asked again."
+        message = f"incomplete, for want of budget: {found.incomplete}. Raise `budget:` and do it again; what was answered stays."
         err.print(message, markup=False, highlight=False, soft_wrap=True)
         sys.exit(INCOMPLETE)
 

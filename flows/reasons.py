@@ -54,7 +54,8 @@ def question(run: Run, partition: int, ask: Ask) -> pl.DataFrame:
     config, pairs = run.config.rationales, storage.read_table(run.place("argued", partition))
     drafts = _verified(run, checks.check(_stated(run, partition, pairs), pairs, config), pairs, ask)
     if config.endpoint is not None:
-        done = drafts.filter("accepted").get_column("pair_id").unique()
+        have = drafts.filter(pl.col("accepted") & ~pl.lit(config.units))  # statements are held against those of a stated rationale
+        done = have.get_column("pair_id").unique()
         wanted = pairs.filter(~pl.col("pair_id").is_in(done.implode()))
         if config.only_if is not None:
             wanted = wanted.filter(rules.holds(wanted, rules.ONLY_IF, config.only_if))
@@ -78,7 +79,9 @@ def _written(run: Run, pairs: pl.DataFrame, kind: str, ask: Ask) -> pl.DataFrame
     """One kind of rationale for each of the pairs; what cannot be used is asked for again."""
     config, endpoint = run.config.rationales, _writer(run)
     form, drafts = asking.form(kind, config), steps.empty(RATIONALE)
-    reader = [(_reader(run).name, recovery.form())] * 2 if config.verify and kind in checks.ARGUED else []
+    forms = [recovery.form()] * 2 if config.verify and kind in checks.ARGUED else []
+    forms += [units.SPLIT_FORM, units.CHECK_FORM, units.ENTAIL_FORM] if config.units else []
+    reader = [(_reader(run).name, later) for later in forms]
     for sample in range(1 + config.repairs):
         asked = asking.ask(pairs, kind, config, endpoint, sample, drafts if sample else None)
         if asked.kept.is_empty() and sample:

@@ -251,7 +251,7 @@ METHODS: tuple[Method, ...] = (
                 "tests/consensus/test_fusing.py::test_the_side_that_more_criteria_favour_wins_and_a_draw_has_none"),
     ),
     Method(
-        "mined criteria", "statistic", "some labelled pairs, a model", "criteria in words; shares, 0 to 1, with 95 % intervals",
+        "mined criteria", "statistic", "labelled pairs (`prefine mine criteria`)", "criteria; shares, 0 to 1, with 95 % intervals",
         "CritiQ (2025)", "pipeline.judging.criteria.mine_criteria", in_run=False,
         checks=("tests/judging/test_criteria.py::test_accuracy_leaves_out_where_a_criterion_cannot_say",
                 "tests/judging/test_criteria.py::test_the_majority_of_criteria_decides_with_one_margin_for_both_sides",
@@ -366,7 +366,7 @@ METHODS: tuple[Method, ...] = (
                 "tests/rationale/test_units.py::test_a_rationale_without_statements_has_no_shares"),
     ),
     Method(
-        "mined rules", "statistic", "rationales, pairs, a model", "rules in words; coverage and agreement, 0 to 1, with 95 % intervals",
+        "mined rules", "statistic", "rationales, pairs (`prefine mine rules`)", "rules; shares, 0 to 1, with 95 % intervals",
         "AutoRule (2025)", "pipeline.rationale.mined.mine_rules", in_run=False,
         checks=("tests/rationale/test_mined.py::TestMeasures::test_the_rules_of_the_check",
                 "tests/rationale/test_mined.py::TestMeasures::test_coverage_and_agreement_have_intervals"),

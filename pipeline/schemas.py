@@ -198,7 +198,7 @@ _RATIONALES = "Data-Centric Human Preference Optimization with Rationales (2024)
 
 # What rationales say of a pair; null where it has none.
 RATIONALE_SIGNALS: list["pa.Field[Any]"] = [
-    _optional("rationale_missing", pa.string(), unit="reason", range="why it has none; null: it has one, or none was wanted", source="pipeline.rationale"),
+    _optional("rationale_missing", pa.string(), unit="reason", range="why it has none, stated or written; null: it has one, or none was wanted", source="pipeline.rationale"),
     _optional("rationale_verdict", pa.float64(), unit="share", range="0 to 1, ties half; of the verdicts that a reader of the rationale gave, those for chosen", source="GPT Self-Supervision (2023)"),
     _optional("rationale_against", pa.bool_(), unit="flag", range="the rationale argues for the rejected answer: by its readers' verdicts, or its writer's", source="pipeline.rationale"),
     _optional("rationale_steady", pa.bool_(), unit="flag", range="readers give the same verdict whichever answer stands first", source="DMoERM (2024)"),
@@ -413,7 +413,7 @@ INPUT = pa.schema(
     [
         _required("source", pa.string()),
         _required("source_uri", pa.string()),
-        _optional("role", pa.string()),  # records, or joined: its rows only complete those of other files; null in old versions
+        _optional("role", pa.string()),  # records; joined: its rows only complete other files'; judges: verdicts that the run asked for; null in old versions
         _optional("layout", pa.string()),
         _required("bytes", pa.int64(), unit="bytes"),
         _optional("sha256", pa.string()),

@@ -117,7 +117,10 @@ class RationalesConfig(Part):
     )
     verify: bool = Field(default=True, description="A second call must tell the label from the rationale, in both orders.")
     verifier: Name | None = Field(default=None, description="Endpoint of the second call; the writer's when left out.")
-    units: bool = Field(default=False, description="Also precision and recall over atomic statements (MetaCritique 2024).")
+    units: bool = Field(
+        default=False,
+        description="Also precision and recall over atomic statements (MetaCritique 2024); pairs with a stated rationale are asked too.",
+    )
     repairs: int = Field(default=1, ge=0, le=5, description="How often an answer that cannot be read, or was cut off, is asked for again.")
     only_if: str | None = Field(default=None, description="SQL condition over signals: which pairs get one from the endpoint.")
     rubrics: list[RubricConfig] = Field(default_factory=list, description="For the kind `rubric`.")

@@ -18,6 +18,7 @@ from pipeline.rationale.unasked import unasked
 
 MOST: Final = 3  # factors of a rationale
 _LEAST: Final = 0.5  # a difference that half of all pairs exceed is none to speak of
+_LEAST_POINTS: Final = 5
 # One row = pairs of the data set whose answers differ by `gap` (two significant digits, 0 and up) in `signal`.
 SPREAD: Final = pl.Schema({"signal": pl.String, "gap": pl.Float64, "pairs": pl.Int64})
 
@@ -53,6 +54,8 @@ def _values(name: str, group: str, words: tuple[str, str], says: str, *, percent
     sides = [pl.col(name.format(side)).cast(pl.Float64) for side in ("chosen", "rejected")]
     chosen, rejected = ((side * 100).round(0) if percent else side.round(0 if exact else 2) for side in sides)
     gap = chosen - rejected
+    if percent:  # a few points are rare in some data sets, and nothing to speak of in any
+        gap = pl.when(gap.abs() >= _LEAST_POINTS).then(gap).otherwise(0.0)
     shown = [value.cast(pl.Int64) if percent or exact else value for value in (chosen, rejected)]
     unit = " %" if percent else ""
     sentence = pl.format(f"{CHOSEN} {says}: {{}}{unit} against {{}}{unit}.", _more(gap, *words), *shown)

@@ -60,6 +60,7 @@ def endpoint(server: Server, name: str = "local", **changed: Any) -> Row:
 def case(rows: list[Row], endpoints: list[Row], partitions: int = 1, **settings: Any) -> Case:
     """A run that writes detailed rationales with the first of the endpoints, unless told otherwise."""
     given: Row = {"partitions": partitions, "endpoints": endpoints, "rules": {"preset": "none"}, "publish": {"validation_share": 0.2}}
+    given["content"] = {"language": False, "personal": False}  # the slow ones
     given["rationales"] = {"endpoint": endpoints[0]["name"]}
     return Case({"pairs.jsonl": rows}, [{"name": "pairs", "uri": "pairs.jsonl"}], given | settings)
 

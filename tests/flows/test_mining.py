@@ -13,6 +13,7 @@ from flows import mining
 from flows.curate import run_flow
 from pipeline.config import load_config
 from pipeline.judging import criteria_forms
+from pipeline.lease import hold_lease
 from pipeline.rationale import mined
 from tests.fakes import WordEncoder
 from tests.flows.scripted_mining import POLITE, SOURCED
@@ -41,6 +42,7 @@ def row(n: int) -> dict[str, Any]:
     won = n % 2
     a, b = (good, bad) if won == 0 else (bad, good)
     why = f"Response {'AB'[won]} says where{n} it knows topic{n} from, and Response {'BA'[won]} leaves{n} the reader{n} with a guess{n}."
+    why += "".join(f" There is more{n} of it{i}." for i in range(25))
     return {
         "prompt": f"Tell{n} me about topic{n}.",
         "response_a": a,
@@ -227,12 +229,20 @@ def test_a_budget_that_runs_out_ends_with_3_and_a_higher_one_goes_on(what: str, 
 
 
 def test_nothing_is_asked_on_from_a_part_of_the_answers(asked: Path, server: Server, prefine: Prefine) -> None:
-    """Rules of a few rationales would be merged and tried, and paid for again when all are read."""
-    asked.write_text(asked.read_text() + "budget: {max_requests: 2}\n")
+    """There is room for one question with ten rationales. Then there would be some for shorter ones, which all rationales would change."""
+    asked.write_text(asked.read_text() + "budget: {max_tokens: 9000}\n")
     code, out, _ = prefine("mine", "rules", "--endpoint", "local", "--config", asked)
     assert code == 3
-    assert forms(server) == {mined.EXTRACT_FORM.name: 2}
+    assert forms(server) == {mined.EXTRACT_FORM.name: 1}
     assert "No rules." in out
+
+
+def test_a_run_that_works_on_the_data_set_is_no_hindrance(asked: Path, prefine: Prefine) -> None:
+    root = asked.parent / "workspace" / "datasets" / "small"
+    before = {place.name for place in root.iterdir()}
+    with hold_lease(str(root), "a run"):
+        assert prefine("mine", "rules", "--endpoint", "local", "--config", asked)[0] == 0
+    assert {place.name for place in root.iterdir()} - {"LEASE"} == before - {"LEASE"}
 
 
 def test_a_question_that_fails_is_counted_by_its_reason(asked: Path, server: Server, prefine: Prefine) -> None:
@@ -305,6 +315,6 @@ class TestWithoutAnythingToMine:
         server.rewrite(Script(answer="tests.flows.scripted_mining:bold"))
         code, out, err = prefine("mine", "criteria", "--endpoint", "local", "--config", small(*rows))
         assert code == 0, err
-        assert "Bold" in out
+        assert "Which is bold??" in out  # the second one stands for what turns the line around
         assert "\x1b" not in out
         assert "\u202e" not in out

@@ -91,7 +91,7 @@ def test_each_pair_has_a_rationale_or_a_reason(faulty: Faulty) -> None:
     assert pairs.height == MANY
     assert (pairs["rationale"].is_not_null() ^ pairs["rationale_missing"].is_not_null()).all()
     # An answer in the wrong form is asked for again, a reader's is not: that is what is left without.
-    assert set(pairs["rationale_missing"].drop_nulls()) == {"not_verified"}
+    assert set(pairs["rationale_missing"].drop_nulls()) == {"not_verified", "wrong_schema"}
     assert 0.95 * MANY < len(explained(faulty.found)) < MANY
 
 

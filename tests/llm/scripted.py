@@ -203,6 +203,8 @@ class _App:
             case "/control/script":
                 self.take(Script(**json.loads(content)))
                 await _reply(send, 200, {})
+            case "/page/models":  # any address answers where a web page is
+                await _reply(send, 200, b"<html>")
             case "/v1/models":
                 headers = {name.decode(): value.decode() for name, value in scope["headers"]}
                 await self.list_models(headers, send)
