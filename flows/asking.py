@@ -136,6 +136,12 @@ def sent(run: Run) -> int:
     return 0 if opened is None else sum(opened.sent.values())
 
 
+def room(run: Run) -> dict[str, float]:
+    """What the budget has left, by what it caps; infinite where it caps nothing."""
+    opened = _open(run)
+    return {} if opened is None else opened.budget.room()
+
+
 def count(run: Run, partition: int, purpose: str, chain: Chain) -> int:
     """Write what a chain lacks in a partition: DEMAND, the most it can cost. Returns how many questions."""
     parts: list[pl.DataFrame] = [DEMAND.to_frame()]
@@ -205,6 +211,13 @@ def _admitted(run: Run, purpose: str, which: str = "tried") -> pl.Series:
 def admitted_now(run: Run, purpose: str) -> int:
     """How many pairs `admit` chose last."""
     return len(_admitted(run, purpose, "admitted"))
+
+
+def admitted_in(run: Run, purpose: str, partitions: list[int]) -> list[int]:
+    """The partitions with pairs that `admit` chose last: the last rounds of a budget are about few of them."""
+    now = _admitted(run, purpose, "admitted").implode()
+    each = zip(partitions, steps.read_each(run, f"demand-{purpose}", partitions), strict=True)
+    return [partition for partition, demand in each if demand.get_column("pair_id").is_in(now).any()]
 
 
 def left_out(run: Run, purpose: str, partitions: list[int]) -> list[str]:

@@ -236,9 +236,9 @@ def _curate(
     for on_rationales in (False, True):  # rules on rationales come after those that say who gets one
         if on_rationales and filled:
             incomplete += _write_rationales(stages, filled, rounds, explained, plan)
-            if plan:
-                return planning.plan(run, root, filled, rounds)
             rounds += 1
+        if on_rationales and plan:
+            return planning.plan(run, root, filled)
         for group in rules.rounds([rule for rule in ruleset if rule.on_rationales == on_rationales]):
             found = steps.compare_all(run, filled, rounds, group[0]) if group[0].is_global else None
             balanced += [found.statistics] if isinstance(found, Balanced) else []
@@ -272,16 +272,19 @@ def _ask(stages: _Stages, partitions: list[int], purpose: str, chain: asking.Cha
     """Ask what a chain of questions lacks, and the budget admits. Returns what it left out, in words."""
     run = stages.run
     wanted, number = sum(stages.each(f"{purpose}: count", asking.count, partitions, purpose, chain)), 0
-    while wanted and not plan and (requests := asking.admit(run, purpose, partitions)):
-        with stages.timed(f"ask {purpose}", requests, "requests") as done:
-            futures = [work.submit(f"ask {purpose} {run.name(p)}", asking.ask, run, p, purpose, chain, number, done) for p in partitions]
-            for future in futures:
-                future.result()
-        number += 1
-        if requests < wanted:  # a cap bound: what the answers cost less than reserved admits more
-            wanted = sum(stages.each(f"{purpose}: count", asking.count, partitions, purpose, chain))
-        else:
+    while wanted and not plan:
+        left, before = wanted, number
+        while left and (requests := asking.admit(run, purpose, partitions)):  # what answers cost less than reserved admits more
+            where = asking.admitted_in(run, purpose, partitions)
+            with stages.timed(f"ask {purpose}", requests, "requests") as done:
+                futures = [work.submit(f"ask {purpose} {run.name(p)}", asking.ask, run, p, purpose, chain, number, done) for p in where]
+                for future in futures:
+                    future.result()
+            left, number = left - requests, number + 1
+        if not left or number == before:
             break
+        # A cap bound. Answers may be those to other pairs' questions too.
+        wanted = sum(stages.each(f"{purpose}: count", asking.count, partitions, purpose, chain))
     return [] if plan else asking.left_out(run, purpose, partitions)
 
 

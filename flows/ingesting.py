@@ -16,7 +16,7 @@ from pipeline import identity, ingest, masking, rating_pairs, storage
 from pipeline.errors import LayoutError, UnreadableFileError
 from pipeline.ingest import Joins, published
 from pipeline.schemas import JUDGEMENT, RATING
-from pipeline.stage import BUCKETS, bucket_of, partition_buckets
+from pipeline.stage import ASKED, BUCKETS, bucket_of, partition_buckets
 
 ROWS_IN_HAND = 50_000  # ingested rows of a table held before they are written out
 BYTES_IN_HAND = 64 << 20  # and their bytes, where rows are long
@@ -74,7 +74,8 @@ def ingest_files(run: Run, files: list[InputFile], done: Callable[[int], None]) 
                 inputs += [_unreadable(run, file, f"{file.name} needs a file that it is joined to. {error}") for file in mine]
                 asked += joining.unread_rows(mine[0].joined, source.name, str(error))
                 continue
-            inputs += [_ingest_file(run, file, joined, done) for file in mine]
+            for file in mine:
+                inputs += _ingest_version(run, file, done) if source.version is not None else [_ingest_file(run, file, joined, done)]
             asked += joining.used_rows(joined, source.name, run.scratch, mine[0].index)
     return inputs, asked
 
@@ -98,8 +99,6 @@ def _unreadable(run: Run, file: InputFile, why: str) -> dict[str, Any]:
 
 
 def _ingest_file(run: Run, file: InputFile, joined: Joins, done: Callable[[int], None]) -> dict[str, Any]:
-    if file.source.version is not None:
-        return _ingest_version(run, file, done)
     about = _about(file)
     out = _PartitionedOutput(run, file.index)
     rows = records = ratings = quarantined_rows = unmatched = 0
@@ -154,11 +153,15 @@ def _ingest_file(run: Run, file: InputFile, joined: Joins, done: Callable[[int],
     }
 
 
-def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> dict[str, Any]:
-    """One judgements file of a published version: the votes of its published pairs, with the ids they have."""
+def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> list[dict[str, Any]]:
+    """One judgements file of a published version: the votes of its published pairs, with the ids they have.
+
+    Returns:
+        A row for the votes of its sources, and one for the verdicts that its run had asked judges for, where it has some.
+    """
     folder = file.place.rsplit("/judgements/", 1)[0]
     out = _PartitionedOutput(run, file.index)
-    rows = 0
+    rows = asked = 0
     moved, pair_ids = [], []
     for votes_of_published in published.read_votes(file.place, folder, file.source.name, file.name, file.rows):
         masking.require_masked(votes_of_published, run.config.content.mask, file.name)
@@ -166,6 +169,7 @@ def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> d
         moved.append(published.moved_votes(votes_of_published))
         pair_ids.append(votes_of_published.get_column("pair_id").unique())
         rows += votes_of_published.height
+        asked += int(votes_of_published.get_column("source").str.starts_with(ASKED).sum())
         done(votes_of_published.height)
     out.flush()
     if moved:
@@ -175,14 +179,17 @@ def _ingest_version(run: Run, file: InputFile, done: Callable[[int], None]) -> d
         posteriors = published.read_posteriors(folder, pl.concat(pair_ids).unique())
         storage.write_table(posteriors, run.place("posteriors", file.index))
     counted = published.count_votes(file.place, folder)
-    return _about(
+    stated = _about(
         file,
         sha256=storage.file_sha256(file.place),
         layout="version",
-        rows_counted=counted if file.rows is None else min(counted, file.rows),
-        rows=rows,
-        records=rows,
+        rows_counted=(counted if file.rows is None else min(counted, file.rows)) - asked,
+        rows=rows - asked,
+        records=rows - asked,
     )
+    if not asked:
+        return [stated]
+    return [stated, input_row(f"{ASKED}{file.source.name}", file.name, 0, layout="version", rows=asked, records=asked)]
 
 
 class _PartitionedOutput:

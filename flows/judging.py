@@ -17,6 +17,7 @@ from pipeline.judging import judgements as said
 from pipeline.judging import reading as read_answers
 from pipeline.schemas import INPUT, JUDGEMENT
 from pipeline.signals import degenerate
+from pipeline.stage import bucket_of
 from pipeline.statistics.table import STATISTIC
 
 PURPOSE = "judges"
@@ -112,6 +113,7 @@ def settle(run: Run, partition: int) -> None:
         sums.append(report.summarise(heard, combined, name))
         sums.append(report.summarise_probes(planted, verdicts.combine(probed, judge), name))
     stated = pl.concat(rows).filter(~pl.col("judgement_id").is_in(known.implode()))  # a published version has it already
+    stated = stated.sort(bucket_of("prompt_id"), "judgement_id")  # `number` counts them in this order, whatever the partitions
     storage.write_table(stated, run.place(_JUDGED, partition), JUDGEMENT)
     storage.write_table(pl.concat(sums), run.place(_SUMS, partition))
 

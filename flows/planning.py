@@ -35,18 +35,18 @@ class Plan:
     admitted: dict[str, int]
 
 
-def plan(run: Run, root: str, partitions: list[int], rounds: int) -> Plan:
+def plan(run: Run, root: str, partitions: list[int]) -> Plan:
     """What the counted demand comes to."""
-    pairs = sum(storage.read_table(run.place(f"pairs-{rounds}", p), ["pair_id"]).height for p in partitions)
+    pairs = sum(storage.read_table(run.place("argued", p), ["pair_id"]).height for p in partitions)
     lines, admitted = [], {}
     for purpose in PURPOSES:
-        if not storage.exists(run.place(f"demand-{purpose}", partitions[0])):
+        if not (partitions and storage.exists(run.place(f"demand-{purpose}", partitions[0]))):
             continue
         demand = pl.concat([asking.DEMAND.to_frame(), *steps.read_each(run, f"demand-{purpose}", partitions)])
         lines += [_line(run, purpose, *of) for of in demand.partition_by("endpoint", as_dict=True, maintain_order=True).items()]
         asking.admit(run, purpose, partitions)
         admitted[purpose] = asking.admitted_now(run, purpose)
-    return Plan(root.rsplit("/", 1)[-1], pairs, lines, asking.session(run).budget.room(), admitted)
+    return Plan(root.rsplit("/", 1)[-1], pairs, lines, asking.room(run), admitted)
 
 
 def _line(run: Run, purpose: str, of: tuple[object, ...], demand: pl.DataFrame) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pipeline.rationale import asking, checks, doubt, factors, figures, recovery
 from pipeline.rationale import reading as read_drafts
 from pipeline.schemas import JUDGEMENT, RATING, RATIONALE
 from pipeline.similarity import self_join
-from pipeline.stage import StageResult, bucket_of
+from pipeline.stage import ASKED, StageResult, bucket_of
 from pipeline.statistics.table import STATISTIC
 from pipeline.store import Store
 
@@ -46,6 +46,7 @@ def reduce(run: Run, partitions: list[int]) -> None:
 
 def _judged(run: Run, partition: int) -> pl.DataFrame:
     judged = storage.read_table(run.place("judged", partition), JUDGEMENT.names)
+    judged = judged.filter(~pl.col("source").str.starts_with(ASKED))  # what a judge was asked for is nobody's reason for a vote
     return pairing.mark_merged(judged, storage.read_table(run.whole("counted")))
 
 

@@ -16,7 +16,7 @@ _POLARS_TYPE: dict[pa.DataType, pl.DataType] = {
 COLUMNS: dict[str, pl.DataType] = {
     field.name: _POLARS_TYPE[field.type]
     for field in PAIR
-    if field.name in ("criterion", "peer_verdict")
+    if field.name in ("criterion", "peer_verdict", "rationale_missing")
     or field.name.endswith("_language")
     or (field.type in _POLARS_TYPE and field.type != pa.string() and field.name not in _NOT_YET)
 }

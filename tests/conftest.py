@@ -31,11 +31,14 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 DEMO = ("tests/flows/test_demo_truth.py", "tests/flows/test_methods_command.py", "tests/flows/test_trainers.py")
 # Files with a Prefect server, the slowest first. The order decides nothing but when two processes are done.
 SLOWEST = (
+    "tests/flows/test_rationales_run.py",
     "tests/flows/test_promises.py",
     "tests/test_real_sources.py",
+    "tests/flows/test_asking.py",
     "tests/flows/test_deduplicating.py",
     *DEMO,
     "tests/flows/test_faults.py",
+    "tests/flows/test_judges_run.py",
     "tests/flows/test_voting.py",
     "tests/flows/test_hidden.py",
     "tests/flows/test_decontaminating.py",

@@ -597,6 +597,14 @@ class PipelineConfig(Part):
                 hint = f"did you mean {near[0]!r}?" if near else f"`endpoints:` has {', '.join(known) or 'none'}."
                 raise ValueError(f"{where} names the endpoint {name!r}, which is not there; {hint}")
         free = [name for name in used.values() if not (known[name].price.input or known[name].price.output)]
+        longest = [(f"judges.{one.name}.max_output_tokens", one.endpoint, one.max_output_tokens) for one in self.judges]
+        if self.rationales.endpoint is not None:
+            longest.append(("rationales.max_output_tokens", self.rationales.endpoint, self.rationales.max_output_tokens))
+        for where, name, tokens in longest:
+            if tokens >= known[name].context_tokens:
+                raise ValueError(
+                    f"{where} {tokens} leaves no room for a question in the context_tokens {known[name].context_tokens} of {name!r}"
+                )
         if self.budget.max_cost is not None and free:
             raise ValueError(f"budget.max_cost needs the price of endpoint {free[0]!r}; say `price: {{input: ..., output: ...}}`")
         return self

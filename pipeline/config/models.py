@@ -1,20 +1,37 @@
 """What is asked of language models: which servers, for how much money, which verdicts and which rationales."""
 
+import json
+import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from pipeline.config.parts import Name, Part
 
-_BODY = {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "response_format", "stream", "n"}
+# Fields of a request's body that this pipeline sets, or that would bring more, or in another form, than was reserved for and is read.
+_BODY = {
+    "model",
+    "messages",
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "response_format",
+    "stream",
+    "stream_options",
+    "n",
+    "best_of",
+}
+_SECRET = re.compile(r"(?i)api.?key|authorization|password|secret|credential|bearer")
+_Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class PriceConfig(Part):
     """What an endpoint asks for a million tokens, in any one money."""
 
-    input: float = Field(default=0.0, ge=0.0, description="Per million tokens of questions.")
-    output: float = Field(default=0.0, ge=0.0, description="Per million tokens of answers.")
+    input: float = Field(default=0.0, ge=0.0, allow_inf_nan=False, description="Per million tokens of questions.")
+    output: float = Field(default=0.0, ge=0.0, allow_inf_nan=False, description="Per million tokens of answers.")
 
 
 class EndpointConfig(Part):
@@ -22,12 +39,12 @@ class EndpointConfig(Part):
 
     name: Name = Field(description="What `judges:` and `rationales:` call it.")
     base_url: str = Field(min_length=1, description="E.g. http://127.0.0.1:8000/v1; without a key in it.")
-    model: str = Field(min_length=1, description="The model's name at that server.")
+    model: _Words = Field(description="The model's name at that server.")
     key_env: str | None = Field(default=None, description="Environment variable with the key; none is sent when left out.")
     concurrency: int = Field(default=16, ge=1, le=4096, description="Requests in flight at most.")
     requests_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1, description="Of questions and, at their most, answers.")
-    timeout_seconds: float = Field(default=120.0, gt=0.0, description="Of one request.")
+    timeout_seconds: float = Field(default=120.0, gt=0.0, allow_inf_nan=False, description="Of one request.")
     retries: int = Field(
         default=6, ge=0, le=50, description="After failures that may pass: rate limits, server errors, timeouts, lost connections."
     )
@@ -44,13 +61,40 @@ class EndpointConfig(Part):
     @model_validator(mode="after")
     def _url_without_secrets(self) -> "EndpointConfig":
         parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(self.base_url) or not self.base_url.isprintable():
             raise ValueError(f"base_url {self.base_url.rsplit('@', 1)[-1]!r} is no http or https address, e.g. http://127.0.0.1:8000/v1")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("base_url must hold no user, password or query; name the key's environment variable with key_env")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("base_url must hold no user, password, query or fragment; name the key's environment variable with key_env")
+        if parts.path.rstrip("/").endswith("/completions"):
+            raise ValueError("base_url must end before /chat/completions, e.g. http://127.0.0.1:8000/v1")
+        if self.key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.key_env):
+            # What stands there may be the key itself, so it is not said.
+            raise ValueError("key_env must be the name of an environment variable, such as OPENAI_API_KEY; never the key itself")
         if ours := _BODY & set(self.extra):
             raise ValueError(f"extra must not set {', '.join(sorted(ours))}: that is set elsewhere")
+        if secret := next((key for key in _keys(self.extra) if _SECRET.search(key)), None):
+            raise ValueError(f"extra must not hold {secret!r}: configs are published; name the key's environment variable with key_env")
+        try:
+            json.dumps(self.extra, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("extra must hold what JSON can say: texts, finite numbers, true, false, null, lists and mappings") from None
         return self
+
+
+def _has_port(url: str) -> bool:
+    """Whether a URL's port, if it has one, is a number that a port can be."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """All keys in a value, at any depth."""
+    if isinstance(value, dict):
+        yield from map(str, value)
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from _keys(one)
 
 
 class BudgetConfig(Part):
@@ -62,7 +106,7 @@ class BudgetConfig(Part):
 
     max_requests: int | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=0, description="Of questions and answers.")
-    max_cost: float | None = Field(default=None, ge=0.0, description="In the money of the endpoints' prices.")
+    max_cost: float | None = Field(default=None, ge=0.0, allow_inf_nan=False, description="In the money of the endpoints' prices.")
 
 
 class JudgeConfig(Part):
@@ -75,7 +119,7 @@ class JudgeConfig(Part):
         description="self_reference: it answers the prompt itself first and holds both against that (2024). checklist: yes or no "
         "questions about each answer (TICK 2024).",
     )
-    criteria: list[str] = Field(default_factory=list, description="Judged one by one; the verdict is their majority (CritiQ 2025).")
+    criteria: list[_Words] = Field(default_factory=list, description="Judged one by one; the verdict is their majority (CritiQ 2025).")
     samples: int = Field(default=1, ge=1, le=64, description="Verdicts asked for in each order; the majority counts.")
     orders: Literal["both", "one"] = Field(
         default="both", description="both: each pair is asked with its answers in either order, and a judge that names a place has no vote."
@@ -96,8 +140,8 @@ class JudgeConfig(Part):
 class RubricConfig(Part):
     """A criterion with five levels, as Prometheus (2023) has it."""
 
-    criterion: str = Field(min_length=1)
-    levels: list[Annotated[str, Field(min_length=1)]] = Field(min_length=5, max_length=5, description="What deserves 1, 2, 3, 4 and 5.")
+    criterion: _Words
+    levels: list[_Words] = Field(min_length=5, max_length=5, description="What deserves 1, 2, 3, 4 and 5.")
     reference: str | None = Field(default=None, description="An answer that deserves a 5, where one fits all prompts.")
 
 
@@ -147,6 +191,10 @@ class RationalesConfig(Part):
             raise ValueError("kinds must differ")
         if ("rubric" in written) != bool(self.rubrics):
             raise ValueError("the kind rubric needs rubrics, and rubrics need the kind")
+        if self.endpoint is None and (self.units or self.verifier is not None):
+            raise ValueError(f"{'units' if self.units else 'verifier'} needs an endpoint, the name of one of `endpoints:`")
+        if any(one in self.rubrics[:i] for i, one in enumerate(self.rubrics)):
+            raise ValueError("rubrics must differ")
         if self.min_chars > self.max_chars:
             raise ValueError(f"min_chars {self.min_chars} is above max_chars {self.max_chars}")
         return self

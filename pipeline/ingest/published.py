@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
 from pipeline.schemas import JUDGEMENT, PAIR
+from pipeline.stage import ASKED
 
 BATCH_ROWS = 20_000
 _TEXTS = ("prompt_id", "prompt", "tools", "chosen_id", "chosen", "rejected_id", "rejected")  # of a pair that others were merged into
@@ -29,7 +30,7 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
     Args:
         place: a file of `judgements/`.
         version_folder: the version it belongs to.
-        source: the source's name in this run.
+        source: the source's name in this run; of verdicts that the version's run asked judges for, `judge:` and that name.
         name: the file as published; becomes `source_uri`.
         limit: at most that many votes.
 
@@ -57,8 +58,13 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
             rows = rows.drop("source_split").join(split, on="pair_id", how="left", maintain_order="left")
             rows = rows if left is None else rows.head(left)
             if rows.height:
+                asked = pl.col("source").str.starts_with(ASKED)
                 yield rows.with_columns(
-                    source=pl.lit(source), source_uri=pl.lit(name), source_row="_row", base_id="judgement_id", vote_layout=pl.lit(False)
+                    source=pl.when(asked).then(pl.lit(f"{ASKED}{source}")).otherwise(pl.lit(source)),
+                    source_uri=pl.lit(name),
+                    source_row="_row",
+                    base_id="judgement_id",
+                    vote_layout=pl.lit(False),
                 ).drop("_row", "judgement_id", "is_copy")
             if left is not None:
                 left -= rows.height

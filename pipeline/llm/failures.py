@@ -73,6 +73,8 @@ def of_status(status: int, body: bytes, headers: Mapping[str, str]) -> AttemptFa
     if status in (408, 409, 425) or status >= 500:
         wait = _retry_after(headers)
         return AttemptFailed("server_error", detail, again=wait is None or wait <= LONGEST_WAIT_SECONDS, wait_seconds=wait)
+    if status == 403 and _FILTER.search(said):  # of one question: gateways that moderate say it like that
+        return AttemptFailed("content_filter", detail)
     if status in (401, 403):
         return AttemptFailed("unauthorised", detail, todo=_KEY)
     if status in (400, 413, 422) and (status == 413 or code == "context_length_exceeded" or _CONTEXT.search(said)):

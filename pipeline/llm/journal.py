@@ -132,29 +132,34 @@ class _RemoteJournal(Journal):
         super().__init__(store, dataset, fingerprint)
         self._lines: list[bytes] = []
         self._files, self._turn = 0, asyncio.Lock()
-        self._put_lines, self._last = 0, 0.0
+        self._written, self._put_lines, self._last = 0, 0, 0.0
 
     def _write(self, line: dict[str, Any]) -> None:
         self._lines.append(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._written += 1
 
     async def _on_disk(self) -> None:
-        wanted = self._put_lines + len(self._lines)
+        wanted = self._written
         async with self._turn:  # whoever comes first puts the lines of all that wait
             if self._put_lines < wanted:
                 loop = asyncio.get_running_loop()
                 await asyncio.sleep(max(0.0, self._last + _APART_SECONDS - loop.time()))
                 lines, self._lines = self._lines, []
-                await asyncio.to_thread(self._put, lines)
+                await asyncio.to_thread(self._put, lines, self._next())
                 self._put_lines, self._last = self._put_lines + len(lines), loop.time()
 
-    def _put(self, lines: list[bytes]) -> None:
-        head = json.dumps(self._head).encode() + b"\n"
-        storage.write_bytes(storage.join(self.folder, f"{self.dataset}.{self.ask}.{self._files:06d}.jsonl"), head + b"".join(lines))
+    def _next(self) -> int:
+        """The number of the next file: taken before it is put, since an interrupt leaves a put under way behind."""
         self._files += 1
+        return self._files - 1
+
+    def _put(self, lines: list[bytes], number: int) -> None:
+        head = json.dumps(self._head).encode() + b"\n"
+        storage.write_bytes(storage.join(self.folder, f"{self.dataset}.{self.ask}.{number:06d}.jsonl"), head + b"".join(lines))
 
     def close(self) -> None:
         if self._lines:
-            self._put(self._lines)
+            self._put(self._lines, self._next())
             self._lines = []
 
 

@@ -91,8 +91,8 @@ def ask(
         config: labels, rubrics, what to do with long texts, max_output_tokens.
         endpoint: the writer's.
         sample: 0 and up; another number asks again.
-        again: schema RATIONALE, what earlier samples gave: only those whose reason is one of `checks.REPAIRABLE`, where nothing was
-            accepted, are asked again, and told why.
+        again: schema RATIONALE, what earlier samples gave, the last one last: only those whose last reason is one of
+            `checks.REPAIRABLE`, where nothing was accepted, are asked again, and told why.
 
     Returns:
         kept: REQUESTS plus ASKED, sorted by pair_id: one row a pair, or one a pair and rubric. dropped: the pairs' pair_id, prompt_id,
@@ -163,8 +163,8 @@ def _repaired(rows: pl.DataFrame, drafts: pl.DataFrame) -> pl.DataFrame:
     """The rows whose attempts were refused for what another attempt may mend, with a `note` that says why."""
     by = ["pair_id", "kind", "rubric"]
     tried = drafts.with_columns(rubric=pl.when(pl.col("kind") == "rubric").then(rubric_of(pl.col("items"))))
-    done = tried.group_by(by).agg(pl.col("accepted").any(), pl.col("reason").filter(pl.col("reason").is_in(REPAIRABLE)).min())
-    open_ = done.filter(~pl.col("accepted") & pl.col("reason").is_not_null()).drop("accepted")
+    done = tried.group_by(by).agg(pl.col("accepted").any(), pl.col("reason").last())
+    open_ = done.filter(~pl.col("accepted") & pl.col("reason").is_in(REPAIRABLE)).drop("accepted")
     note = pl.format("An earlier answer could not be used: {}.\n\n", pl.col("reason").replace_strict(_NOTES, return_dtype=pl.String))
     return rows.join(open_.with_columns(note=note).drop("reason"), on=by, nulls_equal=True, maintain_order="left")
 

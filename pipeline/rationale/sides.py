@@ -38,7 +38,9 @@ _OURS_LEFT: Final = rf"(?i:{_OURS})[\s_-]*[(\[\"'“*_]*[AB]{_END}"
 _BARE_LEFT: Final = (
     rf"(?i:{_THEIRS})[\s_-]*[(\[\"'“*_]*[AB]{_END}|\([AB]\)|\b[AB]['’]s{_END}|(?:\A|[.,;:!?]\s|\n)\s*B\s+\p{{Ll}}|{_COMPARED}[AB]{_END}"  # noqa: RUF001
     rf"|\bA\s*(?:and|or|vs\.?|versus|over|than|>|<|/)\s*B{_END}|\bB\s*(?:and|or|vs\.?|versus|over|than|>|<|/)\s*A{_END}"
+    rf"|\b(?i:in|by|from|with|of|to|for|what|that|says?)\s+B{_END}|\b[Ii]n A\s*[,;:]|[*_]+[AB][*_]+\s*:|(?:\A|\n|[.!?;]\s)\s*[AB]:"
 )
+_SIDE_NOUN: Final = r"(?:response|answer|reply|completion|output|one)"  # as those who know the label may call a side
 _NOUN: Final = r"(?:responses?|answers?|assistants?|candidates?|repl(?:y|ies)|completions?|outputs?)"
 _PLACE: Final = (
     rf"(?i)\b(?:first|second|1st|2nd|last|left|right|left-hand|right-hand|upper|lower|top|bottom|former|latter|above)[\s-]+{_NOUN}\b"
@@ -101,8 +103,8 @@ def show_sides(text: pl.Expr, chosen_first: pl.Expr, first: str = A, second: str
     """
     chosen = pl.when(chosen_first).then(pl.lit(first)).otherwise(pl.lit(second))
     rejected = pl.when(chosen_first).then(pl.lit(second)).otherwise(pl.lit(first))
-    shown = text.str.replace_all(r"\b[Tt]he chosen response\b", chosen)
-    return shown.str.replace_all(r"\b[Tt]he rejected response\b", rejected)
+    shown = text.str.replace_all(rf"(?i:\b(?:the )?chosen {_SIDE_NOUN}\b)", chosen)
+    return shown.str.replace_all(rf"(?i:\b(?:the )?rejected {_SIDE_NOUN}\b)", rejected)
 
 
 def has_letters(text: pl.Expr) -> pl.Expr:

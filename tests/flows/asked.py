@@ -103,3 +103,17 @@ def content(found: Published) -> str:
 def explained(found: Published) -> set[str]:
     """The pairs that have a rationale."""
     return set(found.table("data").filter(pl.col("rationale").is_not_null())["pair_id"])
+
+
+def places_with(text: str, folder: Path) -> list[str]:
+    """Files that hold a text, as they are or within Parquet."""
+    found = []
+    for place in sorted(folder.rglob("*")):
+        if not place.is_file():
+            continue
+        held = place.read_bytes()
+        if place.suffix == ".parquet":
+            held += str(pl.read_parquet(place).to_dicts()).encode()
+        if text.encode() in held:
+            found.append(place.name)
+    return found

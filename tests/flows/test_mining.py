@@ -230,7 +230,7 @@ def test_a_budget_that_runs_out_ends_with_3_and_a_higher_one_goes_on(what: str, 
 
 def test_nothing_is_asked_on_from_a_part_of_the_answers(asked: Path, server: Server, prefine: Prefine) -> None:
     """There is room for one question with ten rationales. Then there would be some for shorter ones, which all rationales would change."""
-    asked.write_text(asked.read_text() + "budget: {max_tokens: 9000}\n")
+    asked.write_text(asked.read_text() + "budget: {max_tokens: 10000}\n")
     code, out, _ = prefine("mine", "rules", "--endpoint", "local", "--config", asked)
     assert code == 3
     assert forms(server) == {mined.EXTRACT_FORM.name: 1}

@@ -133,3 +133,10 @@ def test_batches_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("pipeline.ingest.published.BATCH_ROWS", 2)
 
     assert read(tmp_path / "two", sample_with_merges()).equals(whole)
+
+
+def test_verdicts_that_a_run_asked_judges_for_are_told_apart(tmp_path: Path) -> None:
+    rows = sample()
+    rows["judgements"][0]["source"] = "judge:panel"
+
+    assert read(tmp_path, rows).select("base_id", "source").rows() == [("j1", "judge:again"), ("j2", "again"), ("j3", "again")]

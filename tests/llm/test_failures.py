@@ -15,6 +15,8 @@ SAID: list[tuple[int, Any, str, dict[str, Any]]] = [
     (500, "<html>Internal Server Error</html>", "server_error", {"again": True}),
     (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "server_error", {"again": True}),
     (401, {"error": {"message": "Incorrect API key provided"}}, "unauthorised", {"again": False}),
+    (403, {"error": {"message": "Key limit exceeded"}}, "unauthorised", {"again": False}),
+    (403, {"error": {"message": "This model requires moderation and your input was flagged"}}, "content_filter", {"todo": None}),
     (404, {"detail": "Not Found"}, "unknown_model", {"again": False}),
     (404, {"object": "error", "message": "The model `x` does not exist.", "code": 404}, "unknown_model", {"again": False}),
     (400, {"detail": "Server is pinned to 'a', model 'b' not found"}, "unknown_model", {"again": False}),

@@ -1,5 +1,6 @@
 """An answer is on disk before it counts: whatever a kill interrupts, nothing that was answered is asked again."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -106,6 +107,29 @@ def test_answers_go_to_an_object_store_too(scripted: Scripted) -> None:
         model.close()
     assert storage.children(journal.folder(Store(root))) == []
     assert len(server.log()) == 30
+
+
+def test_a_line_written_while_others_are_put_is_there_before_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, put = Store(f"memory://{uuid.uuid4().hex}/store"), storage.write_bytes
+
+    def slow(place: str, content: bytes) -> None:
+        time.sleep(0.2)
+        put(place, content)
+
+    monkeypatch.setattr(journal, "_APART_SECONDS", 0.0)
+    monkeypatch.setattr(storage, "write_bytes", slow)
+
+    async def two(written: journal.Journal) -> list[bool]:
+        async def one(key: str) -> bool:
+            await written.answered({"bucket": 1, "key": key})
+            files = storage.children(written.folder)
+            return any(key.encode() in storage.read_bytes(storage.join(written.folder, name)) for name in files)
+
+        first = asyncio.create_task(one("a" * 32))
+        await asyncio.sleep(0.1)  # the first is being put
+        return [await one("b" * 32), await first]
+
+    assert asyncio.run(two(journal._RemoteJournal(store, "demo", "print"))) == [True, True]
 
 
 def test_another_process_that_still_asks_is_left_alone(tmp_path: Path) -> None:

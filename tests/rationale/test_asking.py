@@ -132,6 +132,17 @@ def test_only_what_another_attempt_may_mend_is_asked_again_and_told_why() -> Non
     assert again["key"][0] not in ask(MANY[:5], "detailed", SHOWN, ENDPOINT).kept["key"]
 
 
+def test_only_the_last_attempt_says_whether_there_is_another() -> None:
+    """Else what argued for the other side would be asked again, because the attempt before had the wrong form."""
+    ends = ["verdict_not_recovered", "budget", "too_short"]
+    tried = drafts(*(draft(number=i, reason="not_json") for i in range(3)), *(draft(number=i, reason=why) for i, why in enumerate(ends)))
+
+    again = ask(MANY[:3], "detailed", SHOWN, ENDPOINT, sample=2, again=tried).kept
+
+    assert again["pair_id"].to_list() == [MANY["pair_id"][2]]
+    assert "it was too short" in said(again)
+
+
 def test_of_several_rubrics_only_the_refused_one_is_asked_again() -> None:
     items = rubrics("rubric", RUBRIC)["rubric"]
     tried = drafts(draft(kind="rubric", items=items[0]), draft(None, kind="rubric", items=items[1], reason="wrong_schema"))

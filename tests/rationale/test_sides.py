@@ -111,3 +111,26 @@ def test_what_is_shown_with_letters_comes_back_as_it_was(parts: list[tuple[str, 
     assert "chosen" not in shown
     assert "rejected" not in shown
     assert undone(shown, chosen_first=first) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("The chosen answer cites sources, the rejected one does not.", "Response A cites sources, Response B does not."),
+        ("Chosen response is longer than the rejected reply.", "Response A is longer than Response B."),
+    ],
+)
+def test_sides_are_hidden_by_whatever_noun_they_are_called(text: str, shown: str) -> None:
+    assert pl.select(show_sides(pl.lit(text), pl.lit(True))).item() == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["In A, all is in order.", "It is short. In B steps are missing.", "*A*: clear. *B*: no.", "It says what B gives.", "A: so.\nB: not."]
+)
+def test_a_letter_that_stands_alone_is_seen(text: str) -> None:
+    assert told(text)
+
+
+@pytest.mark.parametrize("text", ["In a word: clear.", "A clear answer to what was asked.", "It names vitamin B6 and plan 9."])
+def test_what_only_looks_like_a_letter_is_not(text: str) -> None:
+    assert not told(text)
