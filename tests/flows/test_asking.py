@@ -1,4 +1,4 @@
-"""Endpoints in whole runs: what cannot work is said once, keys stay where they are, what the data says comes first, and rules see it all."""
+"""Endpoints in whole runs: what cannot work is said once, keys stay secret, what the data says comes first, and rules see it all."""
 
 import json
 import socket

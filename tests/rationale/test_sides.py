@@ -125,7 +125,7 @@ def test_sides_are_hidden_by_whatever_noun_they_are_called(text: str, shown: str
 
 
 @pytest.mark.parametrize(
-    "text", ["In A, all is in order.", "It is short. In B steps are missing.", "*A*: clear. *B*: no.", "It says what B gives.", "A: so.\nB: not."]
+    "text", ["In A, all is right.", "It is short. In B it is not.", "*A*: clear. *B*: no.", "It says what B gives.", "A: so.\nB: not."]
 )
 def test_a_letter_that_stands_alone_is_seen(text: str) -> None:
     assert told(text)
