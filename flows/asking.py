@@ -17,8 +17,7 @@ from flows import steps
 from flows.steps import Run
 from pipeline import storage
 from pipeline.config import PipelineConfig
-from pipeline.identity import content_hash
-from pipeline.llm.tables import FAILURES, REQUESTS, Form
+from pipeline.llm.tables import FAILURES, REQUESTS, Form, admission
 from pipeline.store import Store
 
 if TYPE_CHECKING:  # the extra `llm` is needed only where an endpoint is
@@ -200,7 +199,7 @@ def _ordered(run: Run, purpose: str, partitions: list[int]) -> pl.DataFrame:
     demand = pl.concat([DEMAND.to_frame(), *steps.read_each(run, f"demand-{purpose}", partitions)])
     pairs = demand.group_by("pair_id").agg(pl.col("requests", "tokens", "cost").sum())
     pairs = pairs.filter(~pl.col("pair_id").is_in(_admitted(run, purpose).implode()))
-    return pairs.with_columns(_order=content_hash(pairs.get_column("pair_id"), "admission")).sort("_order", "pair_id")
+    return pairs.with_columns(_order=admission(pairs.get_column("pair_id"))).sort("_order", "pair_id")
 
 
 def _admitted(run: Run, purpose: str, which: str = "tried") -> pl.Series:

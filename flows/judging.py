@@ -9,13 +9,14 @@ import polars as pl
 
 from flows import steps
 from flows.asking import Ask, reading
+from flows.inputs import input_row
 from flows.steps import Run
 from pipeline import storage
 from pipeline.config import JudgeConfig, PipelineConfig
 from pipeline.judging import asking, probes, report, verdicts, who
 from pipeline.judging import judgements as said
 from pipeline.judging import reading as read_answers
-from pipeline.schemas import INPUT, JUDGEMENT
+from pipeline.schemas import JUDGEMENT
 from pipeline.signals import degenerate
 from pipeline.stage import bucket_of
 from pipeline.statistics.table import STATISTIC
@@ -46,7 +47,7 @@ def draw(run: Run, partitions: list[int]) -> None:
     gold: dict[str, list[pl.DataFrame]] = {judge.name: [] for judge in run.config.judges}
     probed: dict[str, list[pl.DataFrame]] = {judge.name: [] for judge in run.config.judges}
     for partition in partitions:
-        tally, votes, empty = _pairs(run, partition), _stated_votes(run, partition), _without_content(run, partition)
+        tally, votes, empty = _pairs(run, partition), _stated_votes(run, partition), without_content(run, partition)
         for judge in run.config.judges:
             gold[judge.name].append(who.summarise_gold(tally, votes, judge))
             probed[judge.name].append(probes.summarise_probes(tally, empty, judge))
@@ -65,16 +66,17 @@ def _stated_votes(run: Run, partition: int) -> pl.DataFrame:
     return storage.read_table(run.place("stated-votes", partition)).filter(~pl.col("annotator").is_in(ours))
 
 
-def _without_content(run: Run, partition: int) -> pl.Series:
-    """The pairs that hold an answer without content."""
+def without_content(run: Run, partition: int, among: pl.DataFrame | None = None) -> pl.Series:
+    """The pairs, perhaps only those `among` some (pair_id), that hold an answer without content."""
     pairs = storage.read_table(run.place("marked", partition), ["pair_id", "prompt", *_SIDES]).rename(_SIDES)
+    pairs = pairs if among is None else pairs.join(among, on="pair_id", how="semi")
     either = pl.any_horizontal(f"{side}_{flag}" for side in _SIDES.values() for flag in ("empty", "degenerate"))
     return degenerate.add_degenerate(pairs).filter(either).get_column("pair_id").sort()
 
 
 def question(run: Run, partition: int, ask: Ask) -> dict[str, tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]]:
     """Ask every judge about a partition's pairs. Returns by judge: verdicts, verdicts on probes (VERDICTS), and the probes."""
-    tally, votes, empty = _pairs(run, partition), _stated_votes(run, partition), _without_content(run, partition)
+    tally, votes, empty = _pairs(run, partition), _stated_votes(run, partition), without_content(run, partition)
     told = {}
     for judge in run.config.judges:
         gold, drawn = (storage.read_table(run.whole(f"{name}-{judge.name}")).to_series() for name in ("gold", "probes"))
@@ -132,8 +134,7 @@ def number(run: Run, partitions: list[int]) -> list[dict[str, Any]]:
         storage.write_table(rows, run.place(_JUDGED, partition), JUDGEMENT)
         for source, uri, last in rows.group_by(place).agg(pl.col("source_row").max()).iter_rows():
             counted[source, uri] = last + 1
-    known = dict.fromkeys(INPUT.names) | {"role": PURPOSE, "bytes": 0, "quarantined_rows": 0, "reasons": {}}
-    return [known | {"source": source, "source_uri": uri, "rows": n, "records": n} for (source, uri), n in sorted(counted.items())]
+    return [input_row(source, uri, 0, role=PURPOSE, rows=n, records=n) for (source, uri), n in sorted(counted.items())]
 
 
 def statistics(run: Run, partitions: list[int]) -> pl.DataFrame:

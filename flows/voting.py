@@ -11,12 +11,10 @@ from pipeline import pairing, storage
 from pipeline.consensus import annotators, camps, cycles, held_out, judges, labels, models, patterns, roster, stored
 from pipeline.consensus.votes import VOTES, votes_of
 from pipeline.schemas import ANNOTATOR
-from pipeline.signals import degenerate
 from pipeline.statistics import agreement
 from pipeline.statistics.table import statistics_table, unknown
 
 _COMPARED_UNDER = ["prompt_id", "criterion", "context", "tools"]
-_SIDES = {"low": "chosen", "high": "rejected"}
 _ABSORBED = pl.col("left_reason").eq_missing("near_duplicate")  # its votes count where it was merged into, once
 
 
@@ -48,10 +46,7 @@ def _without_content(run: Run, partition: int, votes: pl.DataFrame) -> pl.Series
     judged = votes.filter(pl.col("kind") != judges.HUMAN).select("pair_id").unique()
     if judged.is_empty():  # most data: its texts need not be read for this
         return judged.get_column("pair_id")
-    pairs = storage.read_table(run.place("marked", partition), ["pair_id", "prompt", *_SIDES]).rename(_SIDES)
-    flagged = degenerate.add_degenerate(pairs.join(judged, on="pair_id", how="semi"))
-    either = pl.any_horizontal(f"{side}_{flag}" for side in _SIDES.values() for flag in ("empty", "degenerate"))
-    return flagged.filter(either).get_column("pair_id").sort()
+    return judging.without_content(run, partition, judged)
 
 
 def _own_votes(run: Run, partition: int, votes: pl.DataFrame) -> pl.DataFrame:

@@ -80,7 +80,7 @@ def audit(votes: pl.DataFrame, degenerate: pl.Series) -> pl.DataFrame:
     bad = pl.col("pair_id").is_in(degenerate.implode())
     counting = judged.filter(~bad & pl.col(_ORDER).is_in(["single", "kept"]))
     said = counting.group_by(_BY).agg(pl.col("vote").cast(pl.Int64).sum().sign()).filter(pl.col("vote") != 0)
-    gold = said.join(_decided(votes.join(said, on="pair_id", how="semi")), on="pair_id")
+    gold = said.join(decided(votes.join(said, on="pair_id", how="semi")), on="pair_id")
     parts = [
         judged.group_by("annotator").agg(
             pl.col("kind").min(),
@@ -232,7 +232,7 @@ def _ordered(judged: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([single, both.with_columns(order.alias(_ORDER)).select(single.columns)])
 
 
-def _decided(votes: pl.DataFrame) -> pl.DataFrame:
+def decided(votes: pl.DataFrame) -> pl.DataFrame:
     """The pairs that at least three human votes decided: pair_id, better (-1 or 1, with more votes than the other side and than ties)."""
     counts = (
         votes.filter(pl.col("kind") == HUMAN)
@@ -240,5 +240,5 @@ def _decided(votes: pl.DataFrame) -> pl.DataFrame:
         .agg(low=(pl.col("vote") == -1).sum(), tie=(pl.col("vote") == 0).sum(), high=(pl.col("vote") == 1).sum())
     )
     most = pl.max_horizontal("low", "high")
-    decided = (pl.sum_horizontal("low", "tie", "high") >= GOLD_HUMANS) & (pl.col("low") != pl.col("high")) & (most > pl.col("tie"))
-    return counts.filter(decided).select("pair_id", better=pl.when(pl.col("low") > pl.col("high")).then(-1).otherwise(1).cast(pl.Int64))
+    clear = (pl.sum_horizontal("low", "tie", "high") >= GOLD_HUMANS) & (pl.col("low") != pl.col("high")) & (most > pl.col("tie"))
+    return counts.filter(clear).select("pair_id", better=pl.when(pl.col("low") > pl.col("high")).then(-1).otherwise(1).cast(pl.Int64))

@@ -11,12 +11,11 @@ import polars as pl
 
 from pipeline.conditions import tokens_of
 from pipeline.config import EndpointConfig, JudgeConfig
+from pipeline.consensus.judges import GOLD_HUMANS, HUMAN, decided
 from pipeline.errors import ConfigError
 from pipeline.identity import content_hash
 from pipeline.stage import UNNAMED, StageResult, split_by_reason
 
-HUMAN: Final = "human"
-GOLD_HUMANS: Final = 3  # human votes from which on judges keep out, as in consensus
 _COUNTS: Final = ("n_votes", "n_annotators", "votes_low", "votes_high", "votes_tie")  # what `only_if` may name
 _KNOWN_AS: Final = {"votes_low": "votes_chosen", "votes_high": "votes_rejected"}  # how the words of a condition are checked
 _PICKED: Final = pl.Schema({"pair_id": pl.String, "place": pl.String})
@@ -47,8 +46,8 @@ def summarise_gold(tally: pl.DataFrame, votes: pl.DataFrame, config: JudgeConfig
     Returns:
         pair_id and place (its hash): at most `gold_pairs` rows, the least.
     """
-    decided = tally.filter(_here()).join(_people(votes).filter("decided"), on="pair_id", how="semi")
-    return least(decided.get_column("pair_id"), config.gold_pairs, "gold")
+    gold = tally.filter(_here()).join(decided(votes), on="pair_id", how="semi")
+    return least(gold.get_column("pair_id"), config.gold_pairs, "gold")
 
 
 def reduce_gold(parts: Iterable[pl.DataFrame], config: JudgeConfig) -> pl.Series:
@@ -78,7 +77,7 @@ def select(
     counts = [pl.col(name).fill_null(0) for name in _COUNTS]
     known = tally.select("pair_id", "low_id", "high_id", "left_stage").with_row_index("_row")
     known = known.join(_counted(votes), on="pair_id", how="left", maintain_order="left").with_columns(counts)
-    known = known.join(_people(votes).select("pair_id", "people"), on="pair_id", how="left", maintain_order="left")
+    known = known.join(_people(votes), on="pair_id", how="left", maintain_order="left")
     is_gold = pl.col("pair_id").is_in(gold.implode())
     empty = pl.Series([], dtype=pl.String) if without_content is None else without_content
     told = known.with_columns(_applies=_condition(config), _gold=is_gold, _empty=pl.col("pair_id").is_in(empty.implode()))
@@ -121,12 +120,8 @@ def _counted(votes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _people(votes: pl.DataFrame) -> pl.DataFrame:
-    """pair_id, people (human votes), decided (three or more, and most of them for one side)."""
-    low, tie, high = ((pl.col("vote") == vote).sum() for vote in (-1, 0, 1))
-    counts = votes.filter(pl.col("kind") == HUMAN).group_by("pair_id").agg(people=pl.len(), low=low, tie=tie, high=high)
-    most = pl.max_horizontal("low", "high")
-    clear = (pl.col("low") != pl.col("high")) & (most > pl.col("tie"))
-    return counts.select("pair_id", "people", decided=(pl.col("people") >= GOLD_HUMANS) & clear)
+    """pair_id, people (human votes)."""
+    return votes.filter(pl.col("kind") == HUMAN).group_by("pair_id").agg(people=pl.len())
 
 
 def _condition(config: JudgeConfig) -> pl.Expr:

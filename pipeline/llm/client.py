@@ -19,7 +19,7 @@ from pipeline.config import EndpointConfig
 from pipeline.errors import ConfigError, EndpointError
 from pipeline.llm import journal, wire
 from pipeline.llm.budget import Budget
-from pipeline.llm.tables import ANSWERS, FAILURES, Form
+from pipeline.llm.tables import ANSWERS, FAILURES, Form, admission
 from pipeline.llm.usage import Spent, cost_of, input_bound
 from pipeline.store import Store
 
@@ -218,8 +218,7 @@ class LanguageModel:
         from pipeline.llm.sending import Question
 
         rows = self._with_bounds(form, missing.unique("key", keep="first", maintain_order=True))
-        order = [hashlib.blake2b(pair.encode()).hexdigest() for pair in rows.get_column("pair_id")]
-        ordered = rows.with_columns(_order=pl.Series(order, dtype=pl.String)).sort("_order", "key")
+        ordered = rows.with_columns(_order=admission(rows.get_column("pair_id"))).sort("_order", "key")
         for bucket, key, messages, most, tokens, cost in ordered.select(
             "bucket", "key", "messages", "_input", "_tokens", "_cost"
         ).iter_rows():

@@ -1,5 +1,6 @@
 """What goes to a language model and what comes back, as tables."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -59,3 +60,8 @@ class Form:
     schema: Mapping[str, Any]
     max_output_tokens: int
     temperature: float = 0.0
+
+
+def admission(pair_ids: pl.Series) -> pl.Series:
+    """A hash of each pair's id: the order in which a budget lets pairs be asked about, whatever their number and order."""
+    return pl.Series([hashlib.blake2b(pair.encode()).hexdigest() for pair in pair_ids], dtype=pl.String)

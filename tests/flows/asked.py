@@ -16,7 +16,7 @@ from flows.curate import Outcome
 from pipeline import queries
 from tests.flows.test_promises import Row, as_lines
 from tests.flows.test_voting import Case, Published
-from tests.llm.scripted import Server
+from tests.llm.scripted import Script, Server
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = "tests.flows.scripted_answers:everything"
@@ -117,3 +117,10 @@ def places_with(text: str, folder: Path) -> list[str]:
         if text.encode() in held:
             found.append(place.name)
     return found
+
+
+def follow(server: Server, **script: Any) -> Server:
+    """Give a server a script, the answers to everything unless it says others, with nothing counted yet."""
+    server.rewrite(Script(**{"answer": EVERYTHING, **script}))
+    server.forget()
+    return server

@@ -10,6 +10,8 @@ import pytest
 from flows import cli, steps
 from flows.curate import Outcome, run_flow
 from tests.fakes import WordEncoder
+from tests.flows.asked import follow
+from tests.llm.scripted import Server, scripted_server
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -35,6 +37,19 @@ def encoder() -> Iterator[WordEncoder]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "encoder", lambda config: fake)
         yield fake
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Server]:
+    """A language model's server that does what a script says."""
+    with scripted_server() as server:
+        yield server
+
+
+@pytest.fixture
+def scripted(running: Server) -> Callable[..., Server]:
+    """The server, with the script of a test and nothing counted yet."""
+    return lambda **script: follow(running, **script)
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 import json
 import socket
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -16,30 +15,12 @@ from tests.flows.asked import EVERYTHING, case, endpoint, explained, places_with
 from tests.flows.test_promises import Row
 from tests.flows.test_voting import Published
 from tests.llm.real_server import real_server
-from tests.llm.scripted import Script, Server, scripted_server
+from tests.llm.scripted import Script, Server
 
 Command = Callable[..., tuple[int, str, str]]
 KEY, WRONG_KEY = "sk-planted-0123456789abcdef", "sk-another-fedcba9876543210"
 
 pytestmark = pytest.mark.usefixtures("encoder")
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    with scripted_server() as server:
-        yield server
-
-
-@pytest.fixture
-def scripted(running: Server) -> Callable[..., Server]:
-    """The server, with the script of a test and nothing counted yet."""
-
-    def follow(**script: Any) -> Server:
-        running.rewrite(Script(**{"answer": EVERYTHING, **script}))
-        running.forget()
-        return running
-
-    return follow
 
 
 def nobody() -> str:

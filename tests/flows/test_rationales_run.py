@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.flows.asked import EVERYTHING, case, content, endpoint, explained, places_with, published, rows_of, start, write
+from tests.flows.asked import case, content, endpoint, explained, follow, places_with, published, rows_of, start, write
 from tests.flows.test_promises import Row
 from tests.flows.test_voting import Case, Published
-from tests.llm.scripted import ANSWERED, PASSING, Script, Server, scripted_server
+from tests.llm.scripted import ANSWERED, PASSING, Server
 
 Command = Callable[..., tuple[int, str, str]]
 KEY = "sk-planted-0123456789abcdef"
@@ -27,23 +27,6 @@ READER = "What was written about them:"
 
 pytestmark = pytest.mark.usefixtures("encoder")
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    with scripted_server() as server:
-        yield server
-
-
-@pytest.fixture
-def scripted(running: Server) -> Callable[..., Server]:
-    """The server, with the script of a test and nothing counted yet."""
-    return lambda **script: follow(running, **script)
-
-
-def follow(server: Server, **script: Any) -> Server:
-    server.rewrite(Script(**{"answer": EVERYTHING, **script}))
-    server.forget()
-    return server
 
 
 def by_question(server: Server) -> dict[str, list[str]]:
