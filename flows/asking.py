@@ -245,7 +245,8 @@ def ask(run: Run, partition: int, purpose: str, chain: Chain, number: int, done:
         return Answered(opened.models[endpoint].answers(form, mine), asked.failures)
 
     chain(run, partition, ask_now)
-    storage.write_table(pl.concat(failed), storage.join(run.scratch, f"failed-{purpose}", f"{partition:03d}", f"{number:03d}.parquet"))
+    place = storage.join(run.scratch, f"failed-{purpose}", f"{partition:03d}", f"{number:03d}{storage.SCRATCH}")
+    storage.write_table(pl.concat(failed), place)
 
 
 def reading(run: Run, partition: int, purpose: str) -> Ask:

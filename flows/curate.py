@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from prefect import flow, task
@@ -33,8 +33,12 @@ from flows import (
     planning,
     progress,
     reasons,
+    reusing,
     scoring,
+    selecting,
+    splitting,
     steps,
+    storing,
     voting,
     writing,
 )  # fmt: skip
@@ -46,8 +50,10 @@ from pipeline.config import PipelineConfig, load_config
 from pipeline.errors import CheckFailedError, LayoutError, PrefineError, TooManyQuarantinedError
 from pipeline.lease import Lease, hold_lease
 from pipeline.schemas import INPUT
+from pipeline.selection import select
 
 log = logging.getLogger("prefine")
+Planned = Literal["reuse", "requests"] | None  # what to tell instead of publishing
 BYTES_PER_PARTITION = 64 << 20
 MOST_PARTITIONS = 48  # with seven tasks each: a few hundred tasks whatever the size
 MOST_INGEST_TASKS = 64
@@ -56,6 +62,14 @@ PACKAGES = (
     "prefine", "polars", "pyarrow", "duckdb", "prefect", "torch", "transformers", "sentence-transformers", "numpy", "py3langid",
     "phonenumbers", "python-stdnum", "detect-secrets", "numba", "rensa", "rapidfuzz", "scipy",
 )  # fmt: skip
+
+SEEDS = {  # nothing is drawn by a clock or a machine: a hash of the content named here decides, so that equal data gives equal draws
+    "splits": "hash of prompt_cluster_id",
+    "folds": "hash of prompt_cluster_id",
+    "bootstrap": "hash of pair_id",
+    "held_out_votes": "hash of the ballot",
+    "order_shown_to_judges": "hash of pair_id and question",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,7 @@ class Outcome:
     asked: int  # requests that went to endpoints now
     incomplete: str | None  # what a budget left out, in words
     peak_mb: int
+    seconds: dict[str, float]  # by stage
 
 
 def dataset_root(config: PipelineConfig, base: str | Path, limit: int | None = None) -> str:
@@ -101,13 +116,14 @@ def work(label: str, step: Callable[..., Any], *arguments: Any) -> Any:  # noqa:
 
 
 @flow(name="curate", flow_run_name="curate {config_path}", persist_result=False, validate_parameters=False)
-def curate(config_path: str, limit: int | None = None, plan: bool = False) -> "Outcome | planning.Plan":
+def curate(config_path: str, limit: int | None = None, plan: Planned = None) -> "Outcome | planning.Plan | reusing.Reuse":
     """Raw comparisons in, one published version out.
 
     Args:
         config_path: the YAML config.
         limit: read at most that many rows of each file; publishes to `<dataset>-sample`.
-        plan: ask no endpoint and publish nothing, but tell what would be asked.
+        plan: publish nothing and ask no endpoint: with `reuse`, count what the store lacks and stop there; with `requests`, work out on
+            this machine what would be asked, which embeds what is not embedded yet.
 
     Raises:
         PrefineError: with a message for people; nothing is published.
@@ -115,6 +131,7 @@ def curate(config_path: str, limit: int | None = None, plan: bool = False) -> "O
     config = load_config(config_path)
     base = str(Path(config_path).resolve().parent)
     ruleset = rules.check(config)
+    selecting.check(config)
     judging.check(config)
     files = input_files(config, base, limit)
     benchmarks = decontaminating.read_benchmarks(config, base)
@@ -123,7 +140,7 @@ def curate(config_path: str, limit: int | None = None, plan: bool = False) -> "O
     root = dataset_root(config, base, limit)
     run_name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
     runs = storage.join(storage.resolve(config.workspace, base), "runs", root.rsplit("/", 1)[-1])
-    with hold_lease(root, run_name) as lease:
+    with storing.refusals_told(root), hold_lease(root, run_name) as lease:
         storage.delete(runs)  # scratch of runs that died; the lease says that none is alive
         run = Run(
             config=config,
@@ -182,13 +199,15 @@ def _curate(
     benchmarks: pl.DataFrame,
     ruleset: list[rules.Rule],
     lease: Lease,
-    plan: bool,
-) -> "Outcome | planning.Plan":
+    plan: Planned,
+) -> "Outcome | planning.Plan | reusing.Reuse":
     stages = _Stages(run)
     with stages.timed("detect layouts", len(files), "files") as done:
         futures = [work.submit(f"detect {name}", ingesting.detect_layouts, group, done) for name, group in _grouped(files)]
         files = sorted((file for future in futures for file in future.result()), key=lambda file: file.index)
     _stop_at_refused(run.config, files)
+    curated = {file.place.rsplit("/judgements/", 1)[0] for file in files if file.source.version is not None}
+    known = work.submit("read earlier splits", splitting.read_earlier, run, root, sorted(curated)).result()
     with stages.timed("ingest", None, "rows") as done:
         futures = [work.submit(f"ingest {name}", ingesting.ingest_files, run, group, done) for name, group in _grouped(files)]
         results = [future.result() for future in futures]
@@ -201,7 +220,9 @@ def _curate(
     everything = list(range(run.partitions))
     paired = stages.each("pair up", steps.pair_up, everything)
     filled = [p for p, counts in zip(everything, paired, strict=True) if counts["pairs"]]
-    texts = sum(counts["texts"] for counts in paired)
+    pairs, texts = (sum(counts[of] for counts in paired) for of in ("pairs", "texts"))
+    if plan == "reuse":
+        return reusing.count(run, root, inputs, filled, pairs)
     steps.encoder(run.config.embed)  # once, before two workers ask for it at the same time and each load it
     with stages.timed("embed", texts, "texts") as done:
         futures = [work.submit(f"embed {run.name(p)}", steps.embed, run, p, done) for p in filled]
@@ -222,6 +243,7 @@ def _curate(
     work.submit("fit votes", voting.fit, run, filled).result()
     learnable = sum(stages.each("consensus", _decide, filled))
     steps.reduce_summaries(run, filled)
+    splitting.reduce(run, filled)
     read = _read_by_model(stages, filled, 2 * learnable) if run.config.signals.ches.causal else None
     hidden.tell_missing({"pairs": 0} | _added_up(stages.each("signals", _add_signals, filled, learnable)))
     if filled:
@@ -245,17 +267,30 @@ def _curate(
             name = f"rules {rounds + 1}: {group[0].name}{' ...' if len(group) > 1 else ''}"
             stages.each(name, steps.apply_rules, filled, group, rounds, found)
             rounds += 1
+    measured = {"before rules": 0, "before selection": rounds}
+    selection = selecting.check(run.config)
+    if selection is not None and filled:
+        work.submit("find topics", selecting.prepare, run, filled, rounds, selection).result()
+        stages.each("select: sum up", selecting.summarise, filled, rounds, selection)
+        work.submit("select", selecting.reduce, run, filled, selection).result()
+        stages.each("select: apply", selecting.apply, filled, rounds)
+        rounds += 1
+        measured["after selection"] = rounds
+    balanced.append(selecting.statistics(run, filled, measured))
     writing.gather_fates(run, filled, rounds)
     balanced += scoring.reduce_weights(run, filled, rounds)
     written = stages.each("write up", writing.write_up, everything, rounds)
     told = pl.concat([judging.statistics(run, filled), reasons.statistics(run)])
     counts = _funnel(inputs, paired, written, ruleset, {name: f"refused: {camps}" for name in refused}, told, explained)
+    counts[-1:-1] = splitting.funnel_line(known, [part["moves"] for part in written])
     whole = {}
     if filled:
         statistics = scoring.statistics(run, filled, [*balanced, told])
         whole = {"annotators": storage.read_table(run.whole("annotators")), "statistics": statistics}
-    with stages.timed("publish", 1, "version") as done:
-        published = _publish(run, root, written, whole, inputs, counts, ruleset, lease, stages.seconds)
+    with stages.timed("publish", 1, "version") as done, storing.room_given_back(root, lease):
+        worked = {"pair up": pairs, "embed": embedded, "read by model": read or 0}  # what the store lacked, where there is a store
+        timings = {"seconds": stages.seconds, "worked": worked, "peak_mb": _peak_mb()}
+        published = _publish(run, root, written, whole, inputs, counts, ruleset, lease, timings)
         done(1)
     funnel = [{key: row[key] for key in ("stage", "rows_in", "kept", "dropped")} | {"reasons": str(row["reasons"])} for row in counts]
     dataset = root.rsplit("/", 1)[-1]
@@ -265,10 +300,11 @@ def _curate(
     except Exception as error:  # the version is published: a server that is gone by now must not turn that into a failure
         log.warning("the funnel could not be shown in Prefect: %s", error)
     sent, left = asking.sent(run), "; ".join(incomplete) or None
-    return Outcome(dataset, root, published.version, published.unchanged, counts, embedded, compared, read, sent, left, _peak_mb())
+    told_now = (counts, embedded, compared, read, sent, left, _peak_mb(), stages.seconds)
+    return Outcome(dataset, root, published.version, published.unchanged, *told_now)
 
 
-def _ask(stages: _Stages, partitions: list[int], purpose: str, chain: asking.Chain, plan: bool) -> list[str]:
+def _ask(stages: _Stages, partitions: list[int], purpose: str, chain: asking.Chain, plan: Planned) -> list[str]:
     """Ask what a chain of questions lacks, and the budget admits. Returns what it left out, in words."""
     run = stages.run
     wanted, number = sum(stages.each(f"{purpose}: count", asking.count, partitions, purpose, chain)), 0
@@ -288,7 +324,7 @@ def _ask(stages: _Stages, partitions: list[int], purpose: str, chain: asking.Cha
     return [] if plan else asking.left_out(run, purpose, partitions)
 
 
-def _write_rationales(stages: _Stages, partitions: list[int], rounds: int, explained: dict[str, int], plan: bool) -> list[str]:
+def _write_rationales(stages: _Stages, partitions: list[int], rounds: int, explained: dict[str, int], plan: Planned) -> list[str]:
     """Rationales of the pairs that the rules left, which go to the next round. Returns what a budget left out, in words."""
     run, left = stages.run, list[str]()
     stages.each("measure", reasons.prepare, partitions, rounds)
@@ -335,7 +371,9 @@ def _settle(run: Run, partition: int) -> None:
 
 def _decide(run: Run, partition: int) -> int:
     """From votes to labels, and what those say to the stages that look at the whole data set."""
-    return steps.summarise(run, partition, voting.decide(run, partition))
+    learnable = steps.summarise(run, partition, voting.decide(run, partition))
+    splitting.summarise(run, partition)
+    return learnable
 
 
 def _add_signals(run: Run, partition: int, learnable: int) -> dict[str, int]:
@@ -443,6 +481,11 @@ def _funnel(
         pairs -= count
     lines += [_line(*line) for line in asked.get("rationales", [])]
     lines += [_line(f"rule {name} (pairs), {why}", pairs, 0, {}) for name, why in refused.items()]
+    for stage, reasons_of in select.STAGES.items():
+        left = {reason: dropped[reason] for reason in reasons_of if dropped.get(reason)}
+        if left:
+            lines.append(_line(f"{stage} (pairs)", pairs, sum(left.values()), left))
+            pairs -= sum(left.values())
     lines.append(_line("publish (pairs)", pairs, 0, {}))
     return lines
 
@@ -460,7 +503,7 @@ def _publish(
     counts: list[dict[str, Any]],
     ruleset: list[rules.Rule],
     lease: Lease,
-    seconds: dict[str, float],
+    timings: dict[str, Any],
 ) -> publish.Published:
     """Write the shards in bucket order, check every invariant, then let readers see them."""
     version = publish.next_version(root)
@@ -493,8 +536,8 @@ def _publish(
         "models": {run.config.embed.model: model.fingerprint},
         "causal_models": hidden.about(run.config),
         "endpoints": asking.about(run),
-        "seeds": {},  # nothing is drawn at random: splits come from content hashes
-        "timings": {"seconds": seconds, "peak_mb": _peak_mb()},
+        "seeds": SEEDS | ({"selection": run.config.selection.seed} if run.config.selection.selects else {}),
+        "timings": timings,
         "rules": [{"name": r.name, "kind": r.kind, "columns": r.columns, "sql": r.sql, "share": str(r.share)} for r in ruleset],
     }
     return publish.finish(root, version, data_files, parts, before_publish=lease.check)
@@ -508,20 +551,28 @@ def _peak_mb() -> int:
 
 def run_flow(config_path: str, limit: int | None = None, threads: int = 2) -> Outcome:
     """Run the flow on this machine's threads."""
-    result = _run(config_path, limit, threads, plan=False)
+    result = _run(config_path, limit, threads, plan=None)
     if not isinstance(result, Outcome):
         raise PrefineError(f"The flow ended without a result: {result}")
     return result
 
 
+def reuse_flow(config_path: str, limit: int | None = None, threads: int = 2) -> reusing.Reuse:
+    """Read the input and say what of it a run would find in the store; embeds nothing."""
+    result = _run(config_path, limit, threads, plan="reuse")
+    if not isinstance(result, reusing.Reuse):
+        raise PrefineError(f"The flow ended without a plan: {result}")
+    return result
+
+
 def plan_flow(config_path: str, limit: int | None = None, threads: int = 2) -> planning.Plan:
     """Run everything up to what costs money, and say what that would be."""
-    result = _run(config_path, limit, threads, plan=True)
+    result = _run(config_path, limit, threads, plan="requests")
     if not isinstance(result, planning.Plan):
         raise PrefineError(f"The flow ended without a plan: {result}")
     return result
 
 
-def _run(config_path: str, limit: int | None, threads: int, *, plan: bool) -> Outcome | planning.Plan:
+def _run(config_path: str, limit: int | None, threads: int, *, plan: Planned) -> Outcome | planning.Plan | reusing.Reuse:
     runner: Any = ThreadPoolTaskRunner(max_workers=threads)  # its future type does not match with_options' own annotation
     return curate.with_options(task_runner=runner)(config_path, limit, plan)

@@ -32,10 +32,7 @@ def search(run: Run, partitions: list[int], role: str) -> int:
         How many texts were compared with all others now; between the rest it was known.
     """
     config = run.config.deduplicate
-    keys = [storage.read_table(run.place("keys", p), ROLES[role]) for p in partitions]
-    texts = [storage.read_table(run.place("texts", p), ["text_id"]).to_series() for p in partitions]
-    named = pl.concat(table.get_column(name) for table in keys for name in ROLES[role]).unique()
-    wanted = named.filter(named.is_in(pl.concat(texts).unique().implode())).sort()  # texts of their own: those with a vector
+    wanted = _wanted(run, partitions, role)
     store, fingerprint = Store(run.store), _fingerprint(run, role)
     compared = _extend(run, store, fingerprint, wanted)
     found = hits.edges(_known_hits(store, fingerprint), wanted, _floor(run))
@@ -48,6 +45,20 @@ def search(run: Run, partitions: list[int], role: str) -> int:
     edges = pl.concat([close, alike.select("left", "right")]).sort("left", "right")
     storage.write_table(edges, run.whole(f"near-{role}"))
     return compared
+
+
+def count_new(run: Run, partitions: list[int], role: str) -> int:
+    """How many texts `search` would compare with all others."""
+    known = Store(run.store).keys(HITS, _fingerprint(run, role), 0, 255)["key"].to_pylist()
+    return len(hits.new_members(_wanted(run, partitions, role), pl.Series(known, dtype=pl.String)))
+
+
+def _wanted(run: Run, partitions: list[int], role: str) -> pl.Series:
+    """The texts of a role that have a vector of their own, distinct and sorted."""
+    keys = [storage.read_table(run.place("keys", p), ROLES[role]) for p in partitions]
+    texts = [storage.read_table(run.place("texts", p), ["text_id"]).to_series() for p in partitions]
+    named = pl.concat(table.get_column(name) for table in keys for name in ROLES[role]).unique()
+    return named.filter(named.is_in(pl.concat(texts).unique().implode())).sort()
 
 
 def _extend(run: Run, store: Store, fingerprint: str, wanted: pl.Series) -> int:

@@ -216,7 +216,7 @@ class _PartitionedOutput:
         for table, frames in self.waiting.items():
             for (partition,), part in pl.concat(frames).partition_by("_partition", as_dict=True, include_key=False).items():
                 folder = storage.join(self.run.scratch, table, f"{partition:03d}")
-                self.written.append(storage.join(folder, f"{self.index:06d}-{len(self.written):06d}.parquet"))
+                self.written.append(storage.join(folder, f"{self.index:06d}-{len(self.written):06d}{storage.SCRATCH}"))
                 storage.write_table(part, self.written[-1], compression="none")  # read once and deleted: packing costs more than it saves
         self.waiting = {}
 

@@ -18,7 +18,7 @@ def used_rows(joined: Joins, source: str, scratch: str, number: int) -> list[dic
     """
     rows = []
     for position, one in enumerate(joined.files()):
-        marks = storage.join(scratch, "joined", source, f"{number:06d}-{position:03d}.parquet")
+        marks = storage.join(scratch, "joined", source, f"{number:06d}-{position:03d}{storage.SCRATCH}")
         storage.write_table(one.used.to_frame("used"), marks)
         rows.append(_about(source, one.file) | {"rows": one.rows, "marks": marks})
     return rows

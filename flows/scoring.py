@@ -73,7 +73,7 @@ def apply(run: Run, partition: int) -> None:
     labelled = parted.kept.filter(~pl.col("tie")).with_columns(peer_logit=(peers / (1 - peers)).log())
     storage.write_table(noise_rates.summarise_labels(labelled), run.place("noise", partition))
     storage.write_table(parted.kept, run.place("pairs-0", partition))
-    storage.write_table(parted.dropped, storage.join(run.scratch, "left", f"{partition:03d}", "stages.parquet"))
+    storage.write_table(parted.dropped, storage.join(run.scratch, "left", f"{partition:03d}", f"stages{storage.SCRATCH}"))
 
 
 def _review(run: Run) -> review.Review | None:
@@ -92,16 +92,17 @@ def reduce_weights(run: Run, partitions: list[int], rounds: int) -> list[pl.Data
     sums = [weights.summarise_weights(storage.read_table(place, _WEIGHED)) for place in places]
     scales = weights.reduce_weights(sums, noise=config.noise, strength=config.strength)
     storage.write_table(scales.sources, run.whole("weight-scales"))
-    if config.balance is None:
-        return []
-    rule = balance.Balance("weights", config.balance)
-    parts = [balance.summarise_balance(storage.read_table(place, ["pair_id", rule.signal]), rule) for place in places]
-    found = balance.reduce_balance(parts, rule)
-    storage.write_table(found.to_table(), run.whole("weight-bins"))
-    columns = list(dict.fromkeys([*_WEIGHED, rule.signal]))
-    weighed = [weights.summarise_mean(_weighed(run, storage.read_table(place, columns))) for place in places]
-    storage.write_table(pl.DataFrame({"mean": [weights.reduce_mean(weighed)]}), run.whole("weight-mean"))
-    return [found.statistics]
+    columns, told = [*_WEIGHED, *(weights.check_factors(config).columns if config.factors else [])], list[pl.DataFrame]()
+    if config.balance is not None:
+        rule = balance.Balance("weights", config.balance)
+        parts = [balance.summarise_balance(storage.read_table(place, ["pair_id", rule.signal]), rule) for place in places]
+        found = balance.reduce_balance(parts, rule)
+        storage.write_table(found.to_table(), run.whole("weight-bins"))
+        columns, told = [*columns, rule.signal], [found.statistics]
+    if config.balance is not None or config.factors:
+        weighed = [weights.summarise_mean(_weighed(run, storage.read_table(place, list(dict.fromkeys(columns))))) for place in places]
+        storage.write_table(pl.DataFrame({"mean": [weights.reduce_mean(weighed)]}), run.whole("weight-mean"))
+    return told
 
 
 def add_weights(run: Run, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -109,22 +110,22 @@ def add_weights(run: Run, pairs: pl.DataFrame) -> pl.DataFrame:
     if not run.config.weights.any:
         return pairs.with_columns(weight=pl.lit(1.0, pl.Float32))
     weighed = _weighed(run, pairs)
-    if run.config.weights.balance is None:
+    if run.config.weights.balance is None and not run.config.weights.factors:
         return weighed
     mean = storage.read_table(run.whole("weight-mean")).item()
     return weighed.with_columns((pl.col("weight") / mean).cast(pl.Float32))
 
 
 def _weighed(run: Run, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The pairs with `weight`; where a signal is balanced, up to a factor that is the same for all."""
+    """The pairs with `weight`; where a signal is balanced or there are factors, up to a factor that is the same for all."""
     config = run.config.weights
     scales = weights.WeightScales(storage.read_table(run.whole("weight-scales")))
     weighed = weights.add_weights(pairs, scales, noise=config.noise, strength=config.strength)
-    if config.balance is None:
-        return weighed
-    bins = balance.Balanced.from_table(storage.read_table(run.whole("weight-bins")))
-    balanced = balance.apply_weights(weighed, balance.Balance("weights", config.balance), bins)
-    return balanced.with_columns(weight=(pl.col("weight") * pl.col("balance_weight")).cast(pl.Float32)).drop("balance_weight")
+    if config.balance is not None:
+        bins = balance.Balanced.from_table(storage.read_table(run.whole("weight-bins")))
+        balanced = balance.apply_weights(weighed, balance.Balance("weights", config.balance), bins)
+        weighed = balanced.with_columns(weight=(pl.col("weight") * pl.col("balance_weight")).cast(pl.Float32)).drop("balance_weight")
+    return weights.add_factors(weighed, weights.check_factors(config)) if config.factors else weighed
 
 
 def statistics(run: Run, partitions: list[int], balanced: list[pl.DataFrame]) -> pl.DataFrame:

@@ -11,13 +11,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from flows import vectors
+from flows import remembered, vectors
 from pipeline import embed as embedding
 from pipeline import identity, pairing, rating_pairs, rules, split, storage
 from pipeline.ches.encoder import add_ches_encoder
 from pipeline.config import EmbedConfig, PipelineConfig, RatingsConfig
 from pipeline.consensus.votes import votes_of
-from pipeline.dedup import clusters, lexical
+from pipeline.dedup import clusters
 from pipeline.dedup.keys import keys_of
 from pipeline.noise import review
 from pipeline.schemas import CHES_SIGNALS, CONTENT_SIGNALS, JUDGEMENT, PAIR, RATIONALE_SIGNALS
@@ -43,11 +43,11 @@ class Run:
 
     def place(self, table: str, partition: int) -> str:
         """A partition's file of one scratch table."""
-        return storage.join(self.scratch, table, f"{partition:03d}.parquet")
+        return storage.join(self.scratch, table, f"{partition:03d}{storage.SCRATCH}")
 
     def whole(self, table: str) -> str:
         """The file of a scratch table of the whole data set."""
-        return storage.join(self.scratch, f"{table}.parquet")
+        return storage.join(self.scratch, f"{table}{storage.SCRATCH}")
 
     def buckets(self, partition: int) -> tuple[int, int]:
         """First and last bucket of a partition."""
@@ -115,10 +115,10 @@ def pair_up(run: Run, partition: int) -> dict[str, int]:
     storage.write_table(judged, run.place("judged", partition))
     storage.write_table(tally, run.place("tally", partition))
     storage.write_table(texts, run.place("texts", partition))
-    distinct = texts.unique("text_id", keep="any")
+    distinct = texts.unique("text_id", keep="first", maintain_order=True)  # the same bucket every time, so that it is found there again
     storage.write_table(votes_of(judged, pairing.b_is_low()), run.place("votes", partition))
     storage.write_table(keys_of(pairing.by_sources(tally, judged)), run.place("keys", partition))
-    storage.write_table(lexical.signatures(distinct, run.config.deduplicate.shingles), run.place("bands", partition))
+    storage.write_table(remembered.signatures(run.store, distinct, run.config.deduplicate.shingles), run.place("bands", partition))
     return counts | {"pairs": tally.height, "texts": texts.height}
 
 
@@ -135,8 +135,10 @@ def embed(run: Run, partition: int, done: Callable[[int], None]) -> int:
 
 
 def compact_embeddings(run: Run) -> int:
-    """Join small files of embeddings: every run adds one a partition. Returns how many."""
-    return Store(run.store).compact(vectors.EMBEDDINGS, encoder(run.config.embed).fingerprint)
+    """Join small files of what is kept by text or pair: every run adds one a partition. Returns how many."""
+    model = encoder(run.config.embed)
+    joined = remembered.compact(run.store, model, tokenizer(run.config), run.config.deduplicate.shingles)
+    return joined + Store(run.store).compact(vectors.EMBEDDINGS, model.fingerprint)
 
 
 def summarise(run: Run, partition: int, pairs: pl.DataFrame) -> int:
@@ -149,13 +151,12 @@ def summarise(run: Run, partition: int, pairs: pl.DataFrame) -> int:
     storage.write_table(pairs, run.place("decided", partition))
     storage.write_table(repeats.summarise_repeats(pairs), run.place("repeats", partition))
     storage.write_table(repeats.summarise_given(pairs), run.place("given", partition))
-    storage.write_table(split.summarise_held_out(pairs).to_frame(), run.place("held_out", partition))
     storage.write_table(split.summarise_prompts(pairs), run.place("prompts", partition))
     return pairs.filter(~pl.col("tie") & pl.col("left_stage").is_null()).height
 
 
 def reduce_summaries(run: Run, partitions: list[int]) -> None:
-    """Repeated answers, prompts that are one cluster, and held-out clusters of the whole data set."""
+    """Repeated answers, and prompts that are one cluster, of the whole data set."""
 
     def parts(table: str) -> list[pl.DataFrame]:
         return read_each(run, table, partitions)
@@ -170,7 +171,6 @@ def reduce_summaries(run: Run, partitions: list[int]) -> None:
     copies = storage.read_table(run.whole("near-answer")) if partitions else pl.DataFrame(schema=_EDGES)
     for name, table in zip(("near-repeats", "distinct-shares"), repeats.reduce_given(given, copies), strict=True):
         storage.write_table(table, run.whole(name))
-    storage.write_table(split.reduce_held_out([part.to_series() for part in parts("held_out")], joined).to_frame(), run.whole("held_out"))
 
 
 def add_signals(run: Run, partition: int, pairs: pl.DataFrame, learnable: int) -> None:
@@ -181,7 +181,7 @@ def add_signals(run: Run, partition: int, pairs: pl.DataFrame, learnable: int) -
     index, embedded = vectors.needed(Store(run.store), model, texts, *run.buckets(partition))
     pairs = lengths.add_lengths(pairs, index.select("text_id", "tokens"))
     pairs = equivalence.add_equivalence(similarity.add_cosines(pairs, index, embedded))
-    pairs = equivalence.add_bmas(pairs, model)
+    pairs = remembered.add_bmas(run.store, pairs, model)
     if run.config.signals.ches.backend == "none":
         pairs = without(pairs, CHES_SIGNALS["backend: encoder"])
     else:
@@ -193,7 +193,8 @@ def add_signals(run: Run, partition: int, pairs: pl.DataFrame, learnable: int) -
     learnt = review.sample(pairs, embedded, rows, learnable)
     storage.write_table(learnt, run.place("peer-sample", partition))
     content = run.config.content
-    pairs = truncation.add_truncation(pairs, tokenizer(run.config), content.truncation.lengths)
+    pairs = remembered.add_token_counts(run.store, pairs, tokenizer(run.config))
+    pairs = truncation.add_identical_lengths(pairs, content.truncation.lengths)
     pairs = repeats.add_repeats(pairs, storage.read_table(run.whole("repeats")))
     pairs = repeats.add_near_repeats(pairs, storage.read_table(run.whole("near-repeats")))
     pairs = repeats.add_distinct_shares(pairs, storage.read_table(run.whole("distinct-shares")))
@@ -203,11 +204,11 @@ def add_signals(run: Run, partition: int, pairs: pl.DataFrame, learnable: int) -
 
 
 @functools.cache
-def _tokenizer(name: str) -> truncation.Tokenizer:
+def _tokenizer(name: str) -> remembered.Tokenizer:
     return embedding.load_tokenizer(name)
 
 
-def tokenizer(config: PipelineConfig) -> truncation.Tokenizer:
+def tokenizer(config: PipelineConfig) -> remembered.Tokenizer:
     """What counts the tokens that a trainer cuts at: the configured tokenizer, loaded once a process, or the embedding model's."""
     name = config.content.truncation.tokenizer
     return encoder(config.embed) if name is None else _tokenizer(name)
@@ -223,7 +224,7 @@ def apply_rules(run: Run, partition: int, group: list[rules.Rule], step: int, fo
     pairs = storage.read_table(run.place(f"pairs-{step}", partition))
     result = rules.apply_global(pairs, group[0], found) if group[0].is_global else rules.apply_local(pairs, group)
     storage.write_table(result.kept, run.place(f"pairs-{step + 1}", partition))
-    storage.write_table(result.dropped, storage.join(run.scratch, "left", f"{partition:03d}", f"{step:03d}.parquet"))
+    storage.write_table(result.dropped, storage.join(run.scratch, "left", f"{partition:03d}", f"{step:03d}{storage.SCRATCH}"))
 
 
 def compare_all(run: Run, partitions: list[int], step: int, rule: rules.Rule) -> rules.Found:

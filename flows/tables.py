@@ -9,20 +9,22 @@ _LONGEST = 100  # characters of a cell in a table
 _LONGEST_ALONE = 500  # and in a block
 
 
-def render(frame: pl.DataFrame, width: int) -> str:
+def render(frame: pl.DataFrame, width: int, rows: int | None = None) -> str:
     """The answer as text, with the number of rows in its last line.
 
     Args:
-        frame: the answer.
+        frame: the answer, or its beginning.
         width: characters of a line.
+        rows: of the whole answer, where the frame is its beginning.
     """
     shown = frame.head(ROWS)
     columns = [[_text(value) for value in column.to_list()] for column in shown]
     widths = [max(len(_cut(text, _LONGEST)) for text in (name, *texts)) for name, texts in zip(shown.columns, columns, strict=True)]
     fits = sum(widths) + 2 * (len(widths) - 1) <= width
     lines = _table(shown, columns, widths) if fits else _blocks(shown, columns, width)
-    rest = f"; the first {ROWS:,} are shown" if frame.height > ROWS else ""
-    return "\n".join([*lines, f"{frame.height:,} row(s){rest}", ""])
+    rows = frame.height if rows is None else rows
+    rest = f"; the first {ROWS:,} are shown, --output FILE.csv has all" if rows > ROWS else ""
+    return "\n".join([*lines, f"{rows:,} row(s){rest}", ""])
 
 
 def _table(frame: pl.DataFrame, columns: list[list[str]], widths: list[int]) -> list[str]:

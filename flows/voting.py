@@ -8,7 +8,7 @@ import polars as pl
 from flows import judging, steps
 from flows.steps import Run
 from pipeline import pairing, storage
-from pipeline.consensus import annotators, camps, cycles, held_out, judges, labels, models, patterns, roster, stored
+from pipeline.consensus import annotators, camps, cycles, held_out, judges, labels, model_ranks, models, patterns, roster, stored
 from pipeline.consensus.votes import VOTES, votes_of
 from pipeline.schemas import ANNOTATOR
 from pipeline.statistics import agreement
@@ -75,6 +75,8 @@ def count(run: Run, partition: int) -> None:
     storage.write_table(roster.summarise_left_out(kept, left), run.place("left-out", partition))
     storage.write_table(patterns.patterns_of(kept, numbers), run.place("patterns", partition))
     storage.write_table(held_out.sample(kept), run.place("shared-votes", partition))
+    who = storage.read_table(run.place("marked", partition), ["pair_id", "prompt_id", "low_models", "high_models"])
+    storage.write_table(model_ranks.summarise_models(kept, who), run.place("model-votes", partition))
 
 
 def fit(run: Run, partitions: list[int]) -> None:
@@ -100,6 +102,7 @@ def fit(run: Run, partitions: list[int]) -> None:
         models.fit_statistics(fitted, counted),
         models.foretell(held_out.sample(pl.concat([VOTES.to_frame(), *parts("shared-votes")])), run.config.consensus),
         roster.left_out_statistics(parts("left-out")),
+        model_ranks.model_statistics(parts("model-votes")),
     ]
     storage.write_table(pl.concat(statistics), run.whole("vote-statistics"))
 

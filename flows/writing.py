@@ -5,9 +5,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from flows import judging, reasons, scoring, steps
+from flows import judging, reasons, scoring, splitting, steps
 from flows.steps import Run
 from pipeline import ledger, pairing, rating_pairs, split, storage
+from pipeline.queries import PUBLISHED_PARTS
 from pipeline.schemas import DROPPED, JUDGEMENT, LEDGER, PAIR, QUARANTINE, RATING, RATIONALE
 from pipeline.stage import bucket_of
 
@@ -32,7 +33,7 @@ def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
     quarantine = steps.empty(QUARANTINE) if unread is None else unread.select(QUARANTINE.names)
     quarantine = quarantine.sort("record_id", "source", "source_uri", "source_row")
     parts: dict[str, pl.DataFrame] = {"quarantine": quarantine}
-    why: dict[str, int] = {}
+    why, moves = dict[str, int](), dict[str, int]()
     judged = _read_scratch(run, "judged", partition, JUDGEMENT)
     judged = pl.concat([judged, judging.judgements(run, partition).select(judged.columns)]).sort(bucket_of("prompt_id"), *_RECORD_ORDER)
     if storage.exists(run.whole("counted")):  # not where no partition has a pair
@@ -42,22 +43,23 @@ def write_up(run: Run, partition: int, rounds: int) -> dict[str, Any]:
     unused = _read_scratch(run, "unused", partition, rating_pairs.UNUSED)
     kept = dropped = steps.empty(DROPPED)
     if storage.exists(run.place(f"pairs-{rounds}", partition)):
-        held_out = storage.read_table(run.whole("held_out")).to_series()
-        kept = _shape(run, storage.read_table(run.place(f"pairs-{rounds}", partition)), held_out)
+        assigned = storage.read_table(run.whole("assigned-splits"))
+        kept = _shape(run, storage.read_table(run.place(f"pairs-{rounds}", partition)), assigned)
         left = steps.read_parts(run, "left", partition)
         assert left is not None
-        dropped = _shape(run, left, held_out)
-        for name in ("train", "validation", "other"):
+        dropped = _shape(run, left, assigned)
+        for name in PUBLISHED_PARTS:
             parts[name] = kept.filter(pl.col("part") == name).select(PAIR.names)
         parts["dropped"] = dropped.select(DROPPED.names)
         why = dict(dropped.group_by("reason").len().iter_rows())
+        moves = splitting.count_moves(run, partition, pl.concat([part.select("prompt_id", "split") for part in (kept, dropped)]))
     parts |= {"judgements": judged, "ratings": ratings, "rationales": reasons.rationales(run, partition)}
     parts["ledger"] = ledger.write_up(judged, ratings, unused, kept, dropped, quarantine, storage.read_table(run.whole("fates")))
     schemas = {"quarantine": QUARANTINE, "dropped": DROPPED, "judgements": JUDGEMENT, "ratings": RATING, "ledger": LEDGER}
     schemas |= {"rationales": RATIONALE}
     for name, table in parts.items():
         storage.write_table(table, run.place(f"out-{name}", partition), schemas.get(name, PAIR))
-    return {"rows": {name: table.height for name, table in parts.items()}, "reasons": why}
+    return {"rows": {name: table.height for name, table in parts.items()}, "reasons": why, "moves": moves}
 
 
 def _read_scratch(run: Run, table: str, partition: int, schema: pa.Schema) -> pl.DataFrame:
@@ -66,7 +68,7 @@ def _read_scratch(run: Run, table: str, partition: int, schema: pa.Schema) -> pl
     return storage.read_table(place, schema.names) if storage.exists(place) else steps.empty(schema)
 
 
-def _shape(run: Run, pairs: pl.DataFrame, held_out: pl.Series) -> pl.DataFrame:
+def _shape(run: Run, pairs: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:
     """The columns of PAIR that come last, and the published order."""
-    pairs = split.assign_part(split.assign_split(pairs, run.config.publish, held_out))
+    pairs = split.assign_part(split.assign_split(pairs, run.config.publish, assigned))
     return scoring.add_weights(run, pairs).sort("prompt_id", "pair_id")

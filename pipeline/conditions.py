@@ -6,7 +6,7 @@ import re
 import polars as pl
 import pyarrow as pa
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SchemaError
 from pipeline.schemas import PAIR
 
 _NOT_YET = {"weight"}  # made from what the rules leave: a rule on it would see 1 everywhere
@@ -37,39 +37,54 @@ _MAX_CHARS = 4000  # the SQL engine's stack overflows on chains of some ten thou
 _COMPARISONS = {"<", "<=", ">", ">=", "=", "==", "<>", "!="}
 
 
-def tokens_of(name: str, sql: str) -> list[tuple[str, str]]:
+def seen(pairs: pl.DataFrame, columns: list[str]) -> list[pl.Expr]:
+    """The columns as conditions see them: a float32 as the short decimal it stands for, so that 0.3 is not 0.30000001.
+
+    Raises:
+        SchemaError: the pairs lack one.
+    """
+    missing = [column for column in columns if column not in pairs.columns]
+    if missing:
+        raise SchemaError(f"rules: the pairs lack the columns {missing}; expected every column that a rule names. Add the signals first.")
+    single = {column for column in columns if pairs.schema[column] == pl.Float32}
+    return [pl.col(column).cast(pl.String).cast(pl.Float64) if column in single else pl.col(column) for column in columns]
+
+
+def tokens_of(name: str, sql: str, key: str | None = None) -> list[tuple[str, str]]:
     """A condition as (kind, value), where kind is column, keyword, function, number, text or mark.
 
     Args:
         name: the rule's, for messages.
         sql: the condition.
+        key: the key of the config that holds it, where that is no rule.
 
     Raises:
         ConfigError: it is too long, or holds what a condition may not hold.
     """
+    where = f"rule {name!r}: drop_if" if key is None else f"{key}:"
     if len(sql) > _MAX_CHARS:
-        raise ConfigError(f"rule {name!r}: drop_if has {len(sql)} characters; expected at most {_MAX_CHARS}. Split it into several rules.")
+        raise ConfigError(f"{where} has {len(sql)} characters; expected at most {_MAX_CHARS}. Split it into several rules.")
     tokens: list[tuple[str, str]] = []
     text, position = sql.rstrip(), 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup == "comment":
             found = text[position:].strip()[:20]
-            raise ConfigError(f"rule {name!r}: drop_if {sql!r} has {found!r}, which a condition may not hold; {_MAY_HOLD}")
+            raise ConfigError(f"{where} {sql!r} has {found!r}, which a condition may not hold; {_MAY_HOLD}")
         kind, value = str(match.lastgroup), str(match[str(match.lastgroup)])
         position = match.end()
         if kind == "quoted" or (kind == "word" and value in COLUMNS):
             kind = "column"
         elif kind == "word":
             called = text[position:].lstrip().startswith("(")
-            kind, value = _word(name, sql, value, called)
+            kind, value = _word(where, sql, value, called)
         if kind == "column":
-            require_known(name, value)
+            require_known(name, value, key)
         tokens.append((kind, value))
     return tokens
 
 
-def _word(name: str, sql: str, word: str, called: bool) -> tuple[str, str]:
+def _word(where: str, sql: str, word: str, called: bool) -> tuple[str, str]:
     lower = word.lower()
     if lower in _KEYWORDS:
         return "keyword", lower
@@ -77,18 +92,19 @@ def _word(name: str, sql: str, word: str, called: bool) -> tuple[str, str]:
         return "column", word
     if lower in _FUNCTIONS:
         return "function", lower
-    raise ConfigError(f"rule {name!r}: drop_if {sql!r} calls {word!r}, which a condition may not do; {_MAY_HOLD}")
+    raise ConfigError(f"{where} {sql!r} calls {word!r}, which a condition may not do; {_MAY_HOLD}")
 
 
-def require_known(name: str, column: str) -> None:
-    """Check that a rule may use a column.
+def require_known(name: str, column: str, key: str | None = None) -> None:
+    """Check that a rule, or a key of the config, may use a column.
 
     Raises:
         ConfigError: there is none of that name.
     """
     if column not in COLUMNS:
         near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.0)
-        raise ConfigError(f"rule {name!r}: unknown column {column!r}; did you mean {near[0]!r}? Columns: {', '.join(COLUMNS)}.")
+        where = f"rule {name!r}" if key is None else key
+        raise ConfigError(f"{where}: unknown column {column!r}; did you mean {near[0]!r}? Columns: {', '.join(COLUMNS)}.")
 
 
 def plain_comparison(tokens: list[tuple[str, str]]) -> tuple[str | None, float | None]:

@@ -5,7 +5,6 @@ taken over: at once when it was a process of this machine, else when its lease h
 need clocks that agree within a fraction of the lease's time.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -16,11 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-from fsspec.core import url_to_fs
 
 from pipeline import storage
+from pipeline.conditional import alone
 from pipeline.errors import LeaseHeldError, LeaseLostError
 
 log = logging.getLogger(__name__)
@@ -96,7 +93,7 @@ class Lease:
                 log.warning("%s: cannot be renewed (%s); trying again", self.place, error)
 
     def _renew(self) -> bool:
-        with _exclusive(self.place):
+        with alone(self.place):
             if not self.holder.is_same_lease(_read(self.place)) or self.holder.is_expired():
                 log.warning("%s: the lease of run %r is lost", self.place, self.holder.run)
                 return False
@@ -110,7 +107,7 @@ class Lease:
         self._stop.set()
         self._thread.join()
         try:
-            with _exclusive(self.place):
+            with alone(self.place):
                 if self.holder.is_same_lease(_read(self.place)):
                     storage.delete(self.place)
         except Exception as error:  # must not hide the run's own outcome; the lease expires by itself
@@ -145,7 +142,7 @@ def hold_lease(dataset_root: str, run: str, ttl_seconds: float = 60.0) -> Iterat
 
 def _acquire(place: str, run: str, since: str, ttl_seconds: float) -> Holder:
     for _ in range(ATTEMPTS):
-        with _exclusive(place):
+        with alone(place):
             mine = Holder(run, socket.gethostname(), os.getpid(), since, _after(ttl_seconds))
             if storage.create_bytes(place, mine.to_bytes()):
                 return mine
@@ -167,28 +164,6 @@ def _acquire(place: str, run: str, since: str, ttl_seconds: float) -> Holder:
                 continue
         return mine
     raise LeaseHeldError(f"{place}: several runs are competing for the dataset. Try again later.")
-
-
-@contextmanager
-def _exclusive(place: str) -> Iterator[None]:
-    """On local disks, keep others from changing the file between our look at it and our change.
-
-    The lock is on the folder, so it leaves no file, and the system drops it when its process dies.
-    """
-    if not storage.is_local(place):
-        yield
-        return
-    folder = Path(url_to_fs(place)[1]).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:  # some network disks cannot lock folders; creation is atomic all the same, and check() looks again
-            log.debug("%s: no lock on this file system (%s)", folder, error)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _read(place: str) -> Holder | None:

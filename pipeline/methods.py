@@ -121,6 +121,13 @@ METHODS: tuple[Method, ...] = (
         checks=("tests/signals/test_votes.py::test_agreement_entropy_and_conflict_match_values_worked_by_hand",),
     ),
     Method(
+        "win rates of models", "statistic", "votes on pairs whose answers come from one model each", "share of votes",
+        "Mémoire sur les élections au scrutin (1781); Rank Analysis of Incomplete Block Designs (1952)",
+        "pipeline.consensus.model_ranks.model_statistics", statistics=("win_rate", "win_rate_borda", "win_rate_bradley_terry"),
+        checks=("tests/consensus/test_model_ranks.py::test_shares_count_ties_half_and_borda_counts_each_opponent_once",
+                "tests/consensus/test_model_ranks.py::test_bradley_terry_allows_for_who_the_opponents_were"),
+    ),
+    Method(
         "Borda over ballots", "vote", "answers scored or ranked by several annotators or tasks", "points in halves, 0 and up; rank",
         "What are the best systems? New perspectives on NLP Benchmarking (2022)", "pipeline.consensus.borda.borda", in_run=False,
         checks=("tests/consensus/test_borda.py::test_ranks_do_not_let_one_outlying_score_win_as_means_do",),
@@ -403,6 +410,45 @@ METHODS: tuple[Method, ...] = (
                 "test_a_judgement_that_gives_the_label_beats_one_that_does_not_and_both_speak_of_one_order",
                 "tests/export/test_self_rationalization.py::test_a_tie_is_not_the_label"),
     ),
+    # Rows for trainers.
+    Method(
+        "single answers", "export", "published pairs, or ratings and thresholds (`prefine export --format unpaired`)",
+        "good or bad; bounds of the two classes' weights", "KTO (2024); Binary Classifier Optimization (2024)",
+        "pipeline.export.unpaired.weight_bounds", in_run=False,
+        checks=("tests/export/test_unpaired.py::test_the_bounds_of_the_check",
+                "tests/export/test_unpaired.py::test_two_pairs_are_four_rows_as_trl_makes_them"),
+    ),
+    Method(
+        "weight, margin and soft label", "export", "published pairs (`prefine export --format soft`, `--format reward`)",
+        "probabilities, 0 to 1; margin, any; weight, 0 and up",
+        "HelpSteer2-Preference (2024); Secrets of RLHF in Large Language Models Part II (2024)",
+        "pipeline.export.soft.soft_loss", in_run=False,
+        checks=("tests/export/test_margins.py::test_the_three_losses_of_the_check_at_a_gap_of_1",
+                "tests/export/test_training.py::test_a_reward_model_reads_the_margin"),
+    ),
+    Method(
+        "reward-conditioned pairs", "export", "published pairs and ratings (`prefine export --format reward-conditioned`)",
+        "goals, 1 to 10; two rows a pair", "Reward-Augmented Data Enhances Direct Preference Alignment of LLMs (2024)",
+        "pipeline.export.goals.to_goals", in_run=False,
+        checks=("tests/export/test_goals.py::test_a_pair_with_scores_8_and_3_has_a_row_for_each_goal_with_the_answers_exchanged",
+                "tests/export/test_goals.py::test_a_system_message_keeps_what_it_says_and_all_turns_stay"),
+    ),
+    Method(
+        "lists of answers", "export", "ratings and judgements (`prefine export --format listwise`)", "win probability, 0 to 1, best first",
+        "LiPO (2024)", "pipeline.export.listwise.lipo_loss", in_run=False,
+        checks=("tests/export/test_listwise.py::test_the_lambda_weights_and_loss_of_the_check",
+                "tests/export/test_listwise.py::test_raters_who_disagree_make_scores_that_an_order_alone_does_not_tell"),
+    ),
+    Method(
+        "rewards of a list", "export", "ratings (`prefine export --format listwise`)", "share of the scale, 0 to 1, best first",
+        "Preference Ranking Optimization for Human Alignment (2023)", "pipeline.export.listwise.pro_loss", in_run=False,
+        checks=("tests/export/test_listwise.py::test_the_loss_of_the_check_for_rewards",),
+    ),
+    Method(
+        "pairs from lists", "export", "ratings and judgements (`prefine export --format list-pairs`)", "pairs; weight, 0 to 1, 1 a prompt",
+        "LiPO (2024); SimPO (2024)", "pipeline.export.listwise.to_list_pairs", in_run=False,
+        checks=("tests/export/test_listwise.py::test_pairs_of_different_scores_weigh_one_prompt_together",),
+    ),
     # Checks of a scorer.
     Method(
         "contrast instructions", "statistic", "scores of the items that `prefine contrast` writes", "share, 0 to 1; chance is 0.5",
@@ -663,6 +709,85 @@ METHODS: tuple[Method, ...] = (
                 "tests/statistics/test_intervals.py::test_a_judge_no_better_than_chance_is_refused",
                 "tests/statistics/test_intervals.py::test_three_levels_do_not_say_who_leads_unless_the_judge_is_known"),
     ),
+    # What is kept of the pairs that the rules leave, and how much each counts.
+    Method(
+        "caps", "rule", "prompt clusters, sources, annotators and a score", "drops cap_prompt_cluster, cap_source, cap_annotator",
+        "LiPO-lambda (2024)", "pipeline.selection.caps.admit", columns=("p_soft",),
+        checks=("tests/selection/test_caps.py::test_rows_are_admitted_as_if_one_by_one",),
+    ),
+    Method(
+        "sampling by quality", "rule", "a score, a temperature and a seed", "drops not_sampled: rows, a share or a budget of tokens",
+        "QuRating (2024)", "pipeline.selection.gumbel.chances", columns=("p_soft",),
+        checks=("tests/selection/test_gumbel.py::test_chances_of_the_reference",
+                "tests/selection/test_gumbel.py::test_a_temperature_of_0_takes_the_highest",
+                "tests/selection/test_gumbel.py::test_keys_draw_in_proportion_to_the_chances"),
+    ),
+    Method(
+        "positive advantage", "rule", "a score and what is usual", "drops no_advantage; draws in proportion to the advantage",
+        "Improving Language Models with Advantage-based Offline Policy Gradients (2023)", "pipeline.selection.gumbel.advantages",
+        columns=("rm_mean",),
+        checks=("tests/selection/test_gumbel.py::test_advantages_of_the_reference",),
+    ),
+    Method(
+        "mixture", "rule", "sources, languages or topics of prompts, and weights", "drops not_sampled, not_in_mixture; shares, 0 to 1",
+        "CLIMB (2025); Klear-Reasoner (2025)", "pipeline.selection.shares.largest_remainder",
+        statistics=("mixture_before", "mixture_after", "mixture_requested"),
+        checks=("tests/selection/test_shares.py::test_the_mixture_of_the_reference",),
+    ),
+    Method(
+        "least shares of groups", "rule", "sources, languages or topics of prompts", "drops not_sampled",
+        "Subset Selection Based On Multiple Rankings in the Presence of Bias (2023)", "pipeline.selection.gumbel.take_with_least",
+        columns=("sources",), checks=("tests/selection/test_gumbel.py::test_a_quota_of_a_fifth_of_ten_is_the_best_two_of_the_group",),
+    ),
+    Method(
+        "Vendi score", "statistic", "embeddings of prompts and chosen answers, a sample", "effective number of different texts, 1 to n",
+        "Cousins of the Vendi Score (2023)", "pipeline.selection.vendi.vendi", statistics=("vendi_prompts_q*", "vendi_chosen_q*"),
+        checks=("tests/selection/test_vendi.py::test_scores_of_the_reference",
+                "tests/selection/test_vendi.py::test_equal_texts_count_as_one_and_orthogonal_ones_as_many",
+                "tests/selection/test_vendi.py::test_both_products_have_the_same_spectrum"),
+    ),
+    Method(
+        "ranks that train", "export", "scores of a prompt's candidates", "chances, 0 to 1, that add up to 1 in each prompt",
+        "Policy Filtration in RLHF (2024)", "pipeline.selection.ranks.add_policy", in_run=False,
+        checks=("tests/selection/test_ranks.py::test_policies_of_the_reference",
+                "tests/selection/test_ranks.py::test_prompts_with_more_candidates_do_not_dominate"),
+    ),
+    Method(
+        "best against worst", "export", "scores of a prompt's candidates", "a pair, or none where all scores tie",
+        "SimPO (2024); Unpacking DPO and PPO (2024)", "pipeline.selection.ranks.best_and_worst", in_run=False,
+        checks=("tests/selection/test_ranks.py::test_equal_scores_make_no_pair_of_an_answer_with_itself",),
+    ),
+    Method(
+        "surprise", "statistic", "two scores of a prompt's candidates", "0 (the same order) to 2 (the opposite one)",
+        "What are the Desired Characteristics of Calibration Sets? (2023)", "pipeline.selection.ranks.surprise", in_run=False,
+        checks=("tests/selection/test_ranks.py::test_surprise_is_1_less_kendalls_tau",),
+    ),
+    Method(
+        "weights by repetition", "weight", "weights", "times that a row is written, 0 and up",
+        "HelpSteer2-Preference (2024)", "pipeline.selection.repeat.repetitions", in_run=False,
+        checks=("tests/selection/test_repeat.py::test_a_weight_of_3_is_written_exactly_3_times",
+                "tests/selection/test_repeat.py::test_copies_add_up_and_are_a_weight_rounded_down_or_up"),
+    ),
+    Method(
+        "weight by topic", "weight", "cosine of prompt and chosen", "above 0 to 1, times a factor that makes the mean 1",
+        "Sem-DPO (2025)", "pipeline.weights.semantic", columns=("weight",),
+        checks=("tests/test_weights.py::test_semantic_weights_of_the_reference",),
+    ),
+    Method(
+        "several rewards as one weight", "weight", "rewards of chosen less a reference", "0 to 1, times a factor that makes the mean 1",
+        "Transforming and Combining Rewards (2024)", "pipeline.weights.rewarded", columns=("weight",),
+        checks=("tests/test_weights.py::test_combined_rewards_of_the_reference",),
+    ),
+    Method(
+        "curriculum", "weight", "easiness and progress", "0 to 1, times a factor that makes the mean 1",
+        "Training Curricula for Answer Re-Ranking (2020)", "pipeline.weights.curriculum", columns=("weight",),
+        checks=("tests/test_weights.py::test_curriculum_weights_of_the_reference",),
+    ),
+    Method(
+        "prompts that count alike", "weight", "how many pairs a prompt has", "0 to 1, times a factor that makes the mean 1",
+        "LiPO-lambda (2024)", "pipeline.weights.add_factors", columns=("weight",),
+        checks=("tests/test_weights.py::test_prompts_count_alike_whatever_the_number_of_their_pairs",),
+    ),
 )
 
 _LOSS = "a training loss"
@@ -762,6 +887,26 @@ LEFT_OUT: tuple[LeftOut, ...] = (
             "needs problems with known answers and a model that corrects; what became of corrections goes to `closed_loop`"),
     LeftOut("summaries scored by recovery", "GPT Self-Supervision (2023)",
             "of summaries, which our records do not have; the round trip is made with rationales and labels"),
-    LeftOut("Vendi score", "Cousins of the Vendi Score (2023)", "comes with selection"),
+    LeftOut("search for a mixture", "CLIMB (2025)",
+            "trains proxy models on each candidate; a mixture's weights are given, over sources, languages or topics"),
+    LeftOut("influence of examples", "Influence Scores at Scale for Efficient Language Data Sampling (2023)",
+            "needs gradients at several checkpoints of a training run; a score from outside can be sampled by"),
+    LeftOut("difficulty from training", "DR-IRL (2025); Dynamic loss-based reweighting (2025); B-STaR (2024)",
+            f"{_LOSS}, or counts of it while training; `difficulty` and cosines are columns that a curriculum weight can take"),
+    LeftOut("where answers come from",
+            "Preference Fine-Tuning of LLMs Should Leverage Suboptimal, On-Policy Data (2024); SPaR (2024); MAPL (2025)",
+            f"about sampling or rewriting answers; {_GIVEN}, and the models that wrote them are columns"),
+    LeftOut("weights of undesirable prompts", "Binary Classifier Optimization (2024)",
+            "UDM: a classifier of prompts inside the trainer, whose ratio form no source states; labels and class bounds are exported"),
+    LeftOut("preference trees", "TPO (2024); MCTS-DPO (2024); Tree-PLV (2024); ReST-MCTS* (2024)",
+            "needs answers that share a prefix, with a reward for each step; no record states them. Lists are exported as `listwise`"),
+    LeftOut("in-context rankings", "In-context Ranking Preference Optimization (2025)",
+            "feedback on a few items of a list that was shown, by position; records state whole answers"),
+    LeftOut("preference degree", "Self-supervised Preference Optimization (2024); Online Self-Preferring (2024); MM-RLHF (2025)",
+            f"{_LOSS}; strength is in margin and weight, and no trainer of TRL reads a weight: --weights repeat"),
+    LeftOut("attribute vectors", "Directional Preference Alignment (2024)",
+            "one rating a criterion stands in ratings/; a pair is of one criterion, and its trainer writes prompts of its own"),
+    LeftOut("labels of steps made from answers", "The Lessons of Developing Process Reward Models (2025)",
+            "a verdict on an answer says nothing of a step; `--format stepwise` exports labels that a source states, and no others"),
 )
 # fmt: on

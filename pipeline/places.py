@@ -124,8 +124,9 @@ def _candidates(place: str, listing: Listing, base: str | Path) -> list[str]:
     if any(c in path for c in "*?[") and not fs.exists(path):
         found = [str(p) for p in fs.glob(path) if fs.isfile(p)]
         last = path.rsplit("/", 1)[-1].lower()
-        fixed = len(re.split(r"[*?\[]", path)[0])
-        read = {p: _may_be_data(p, last) for p in found if not _hidden(p[fixed:])}
+        spelled = re.split(r"[*?\[]", path)[0]
+        found = [p for p in found if not _hidden(_below(p, spelled))]
+        read = {p: _may_be_data(p, last) for p in found}
     elif fs.isdir(path):
         below = len(path.rstrip("/"))
         found = [str(p) for p in fs.find(path) if not _hidden(str(p)[below:])]
@@ -135,6 +136,12 @@ def _candidates(place: str, listing: Listing, base: str | Path) -> list[str]:
     places = {p: p if local else str(fs.unstrip_protocol(p)) for p in read}
     listing.left_out += [_published_name(places[p], base) for p, wanted in read.items() if not wanted]
     return [places[p] for p, wanted in read.items() if wanted]
+
+
+def _below(path: str, spelled: str) -> str:
+    """What of a file's path a glob leaves open: not the rest of a name of which it spells out the beginning, `.jsonl` after `votes*`."""
+    rest = path[len(spelled) :]
+    return rest if spelled.endswith("/") else rest.partition("/")[2]
 
 
 def _is_pipe(path: str) -> bool:

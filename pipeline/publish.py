@@ -2,61 +2,73 @@
 
 A reader sees a whole version or none: the manifest is written after every file it lists, CURRENT after the manifest. What
 a crash leaves is a folder without a manifest, which the next run removes.
+
+Publishers of one dataset are kept apart by its lease. Should one lose it without noticing (a machine that slept), then:
+
+- A version's name has one owner. The manifest is created, never replaced: by link(2) on local disks, by a conditional put on S3 and
+  wherever else the store's client can (`storage.create_bytes`). The second one is told, and nothing of it is seen.
+- CURRENT moves only if it still is what this publisher saw when it began (`pipeline.conditional`: under a lock on local disks, by a
+  conditional put on S3, after a second look elsewhere).
+- Before CURRENT moves, every file of the version is there with its size. A publisher that finds itself overtaken takes its manifest back.
 """
 
 import hashlib
+import importlib.metadata
+import logging
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
 import pyarrow as pa
-from fsspec.core import url_to_fs
 
-from pipeline import storage
-from pipeline.errors import PrefineError
+from pipeline import reporting, storage
+from pipeline.card import CARD_VIEWS, render_card
+from pipeline.catalog import write_catalog
+from pipeline.conditional import Seen
+from pipeline.errors import LeaseLostError, PrefineError
 from pipeline.queries import (
     PARTS,
     PUBLISHED_PARTS,
-    VERSION_NAME,
-    current_version,
-    inputs_table,
-    manifest_paths,
-    part_paths,
-    read_manifest,
-    run_views,
-    sql_files,
-    stages_table,
+    Tables,
     version_tables,
 )
-from pipeline.report import REPORTED_VIEWS, render_card, render_report
+from pipeline.shards import ShardWriter
+from pipeline.versions import (
+    check_files,
+    complete_versions,
+    content_sha256,
+    current_version,
+    half_written,
+    held_back,
+    look_at_current,
+    move_current,
+    read_manifest,
+)
 
 __all__ = ["Published", "VersionWriter", "current_version", "finish", "next_version", "read_manifest", "write_catalog"]
 
+log = logging.getLogger("prefine.publish")
 FIRST_VERSION = "v000001"
+IN_FILE = ("sources", "prompt_id", "pair_id")  # the order of pairs within a file; which file a pair is in goes by its prompt
 MANIFEST_KEYS = ("inputs", "counts", "config", "packages", "models", "causal_models", "endpoints", "seeds", "timings", "rules")
 
 
 def next_version(dataset_root: str) -> str:
-    """The name of the version to write: one after the highest complete one. Call it under the lease.
+    """The name of the version to write: one after the highest there is or was. Call it under the lease.
 
     Removes what a killed run left: version folders without a manifest, and half-written files beside CURRENT.
     """
-    complete = []
+    for name in half_written(dataset_root):
+        storage.delete(storage.join(dataset_root, name))
     for name in storage.children(dataset_root):
-        if VERSION_NAME.fullmatch(name):
-            if storage.exists(storage.join(dataset_root, name, "manifest.json")):
-                complete.append(int(name[1:]))
-            else:
-                storage.delete(storage.join(dataset_root, name))
-        elif re.fullmatch(r"(CURRENT|catalog\.duckdb)\..+", name):
+        if re.fullmatch(r"(CURRENT|ROLLBACK|catalog\.duckdb)\..+", name):
             storage.delete(storage.join(dataset_root, name))
-    return f"v{max(complete) + 1:06d}" if complete else FIRST_VERSION
+    taken = [*complete_versions(dataset_root), *filter(None, [held_back(dataset_root)])]  # a name that was seen is not given twice
+    return f"v{max(int(name[1:]) for name in taken) + 1:06d}" if taken else FIRST_VERSION
 
 
 class VersionWriter:
@@ -82,7 +94,7 @@ class VersionWriter:
         self._counts = {part: counts.get(part, 0) for part in PARTS}
         self._written = dict.fromkeys(PARTS, 0)
         self._rows_per_shard = rows_per_shard
-        self._writers: dict[str, storage.RowGroupWriter] = {}
+        self._writers: dict[str, ShardWriter] = {}
 
     def write(self, part: str, table: pa.Table | pl.DataFrame) -> None:
         """Append rows to a part, in the order given.
@@ -106,16 +118,21 @@ class VersionWriter:
 
     def abort(self) -> None:
         """Drop the files in hand; what is left is a folder without a manifest."""
-        for writer in self._writers.values():
-            writer.abort()
-        self._writers = {}
+        writers, self._writers = self._writers, {}
+        for writer in writers.values():
+            try:
+                writer.abort()
+            except OSError as error:  # a full disk: closing a writer writes its footer
+                log.debug("%s: a file could not be closed (%s)", self.folder, error)
 
-    def _writer(self, part: str) -> storage.RowGroupWriter:
+    def _writer(self, part: str) -> ShardWriter:
         if part not in self._writers:
             folder, schema = PARTS[part]
             files = max(1, -(-self._counts[part] // self._rows_per_shard))
             names = [f"{part}-{i:05d}-of-{files:05d}.parquet" for i in range(files)]
-            self._writers[part] = storage.RowGroupWriter(storage.join(self.folder, folder), schema, names, self._rows_per_shard)
+            order = IN_FILE if "sources" in schema.names else ()
+            place = storage.join(self.folder, folder)
+            self._writers[part] = ShardWriter(place, schema, names, self._rows_per_shard, self._counts[part], order)
         return self._writers[part]
 
     def close(self) -> list[dict[str, Any]]:
@@ -159,109 +176,115 @@ def finish(
             `packages`, `models`, `causal_models`, `endpoints`, `seeds`, `timings`, `rules`.
         before_publish: called right before the manifest is written and again before CURRENT moves, e.g. `lease.check`;
             if it raises, nothing is published.
+
+    Raises:
+        LeaseLostError: another publisher has finished this version, or moved CURRENT, meanwhile.
     """
     folder = storage.join(dataset_root, version)
     check = before_publish or (lambda: None)
-    same = _same_content(dataset_root, files)
+    current, seen = look_at_current(dataset_root)
+    same = _same_content(dataset_root, current, files)
     if same is not None:
         check()
         storage.delete(folder)
-        unchanged = current_version(dataset_root) == same
-        if not unchanged:  # complete, but its run was killed before CURRENT moved
-            storage.write_bytes(storage.join(dataset_root, "CURRENT"), f"{same}\n".encode())
+        if same != current:  # complete, but its run was killed before CURRENT moved
+            move_current(dataset_root, same, seen)
         write_catalog(dataset_root, same)
-        return Published(same, unchanged)
+        return Published(same, unchanged=same == current)
     manifest = {
         "dataset": manifest_parts.get("dataset") or dataset_root.rstrip("/").rsplit("/", 1)[-1],
         "version": version,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": files,
         "content_sha256": content_sha256(files),
+        "code": code_version(),
         **{key: manifest_parts[key] for key in MANIFEST_KEYS},
     }
     tables = version_tables(folder, [str(f["path"]) for f in files], manifest["inputs"], manifest["counts"])
-    summaries = run_views(tables, list(REPORTED_VIEWS))
-    storage.write_bytes(storage.join(folder, "README.md"), render_card(manifest).encode())
-    storage.write_bytes(storage.join(folder, "report.html"), render_report(manifest, summaries).encode())
+    documents = rendered(dataset_root, manifest, tables, current)
+    for name, content in documents.items():
+        storage.write_bytes(storage.join(folder, name), content)
+    manifest["documents"] = [described(name, content) for name, content in documents.items()]
     check()
-    storage.write_json(storage.join(folder, "manifest.json"), manifest)
-    check()
-    storage.write_bytes(storage.join(dataset_root, "CURRENT"), f"{version}\n".encode())
+    _publish(dataset_root, version, manifest, seen, check)
     write_catalog(dataset_root, version)
     return Published(version, unchanged=False)
 
 
-def content_sha256(files: list[dict[str, Any]]) -> str:
-    """One hash over the data files: their sorted paths and hashes."""
-    lines = sorted(f"{file['path']} {file['sha256']}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def rendered(dataset_root: str, manifest: dict[str, Any], tables: Tables, previous: str | None) -> dict[str, bytes]:
+    """A version for people: README.md, the dataset card, and report.html, which compares it with a previous version if there is one."""
+    facts = reporting.ask(manifest, tables, CARD_VIEWS)
+    report = reporting.report(dataset_root, manifest, tables, previous, facts)
+    return {"README.md": render_card(manifest, tables, facts).encode(), "report.html": report.encode()}
+
+
+def described(name: str, content: bytes) -> dict[str, Any]:
+    """A document as the manifest lists it."""
+    return {"path": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _publish(dataset_root: str, version: str, manifest: dict[str, Any], seen: Seen, check: Callable[[], None]) -> None:
+    """Claim the version's name by its manifest, then let readers see it."""
+    folder = storage.join(dataset_root, version)
+    place = storage.join(folder, "manifest.json")
+    if not storage.create_bytes(place, storage.json_bytes(manifest)):
+        raise LeaseLostError(f"{place}: another publisher has finished {version} meanwhile. Nothing of this run is published; run again.")
+    try:
+        check()
+        check_files(folder, manifest)
+        move_current(dataset_root, version, seen)
+    except PrefineError:
+        storage.delete(place)  # ours: nobody replaces a manifest
+        raise
 
 
 def _identity(files: list[dict[str, Any]]) -> set[tuple[str, int, str]]:
     return {(str(f["path"]), int(f["rows"]), str(f["sha256"])) for f in files}
 
 
-def _same_content(dataset_root: str, files: list[dict[str, Any]]) -> str | None:
-    """The current version if its files are the same; else the highest complete one if its are."""
-    current = current_version(dataset_root)
-    complete = [
-        name
-        for name in storage.children(dataset_root)
-        if VERSION_NAME.fullmatch(name) and storage.exists(storage.join(dataset_root, name, "manifest.json"))
-    ]
-    highest = max(complete, key=lambda name: int(name[1:]), default=None)
-    for name in dict.fromkeys([current, highest]):
-        if name in complete and _identity(read_manifest(dataset_root, str(name))["files"]) == _identity(files):
-            return name
-    return None
+def _same_content(dataset_root: str, current: str | None, files: list[dict[str, Any]]) -> str | None:
+    """The version that already holds these files, and may be current: the current one, or a newer one whose run was killed at the end.
 
-
-def write_catalog(dataset_root: str, version: str) -> bool:
-    """Rebuild catalog.duckdb beside CURRENT: one view a table, with absolute paths, and every file of sql/views.
-
-    Returns:
-        False on object stores, where a database file would be of no use.
-
-    Raises:
-        PrefineError: the manifest names a path outside the version folder.
+    Not a version that a person left by `prefine rollback`: its content, made again, becomes a new version. Nor one that has lost a file.
     """
-    if not storage.is_local(dataset_root):
+    if current is not None and _holds(dataset_root, current, files):
+        return current
+    newest = next(reversed(complete_versions(dataset_root)), None)
+    left = held_back(dataset_root)
+    if newest is None or newest == current or (left is not None and int(newest[1:]) <= int(left[1:])):
+        return None
+    if not _holds(dataset_root, newest, files):
+        return None
+    folder = storage.join(dataset_root, newest)  # nobody has read it yet: that its publisher was overtaken must show now
+    return newest if all(storage.file_sha256(storage.join(folder, f["path"])) == f["sha256"] for f in files) else None
+
+
+def _holds(dataset_root: str, version: str, files: list[dict[str, Any]]) -> bool:
+    """Whether a version is whole and consists of these files."""
+    if not storage.exists(storage.join(dataset_root, version, "manifest.json")):
         return False
-    folder = storage.join(dataset_root, version)
     manifest = read_manifest(dataset_root, version)
-    parts = part_paths(manifest_paths(folder, manifest))
-    parts["pairs"] = [path for part in PUBLISHED_PARTS for path in parts[part]]
-    root = Path(url_to_fs(dataset_root)[1])
-    with tempfile.TemporaryDirectory(prefix="prefine-") as scratch:  # DuckDB cannot write where a folder's name has a `?`
-        built = Path(scratch) / "catalog.duckdb"
-        con = duckdb.connect(str(built))
-        try:
-            for name, paths in parts.items():
-                schema = PARTS["train" if name == "pairs" else name][1]
-                if paths:
-                    places = ", ".join(_sql_path(str(root / version / path)) for path in paths)
-                    con.execute(f"create view {name} as select * from read_parquet([{places}], hive_partitioning = false)")
-                else:
-                    _create_table(con, name, schema.empty_table())
-            _create_table(con, "inputs", inputs_table(manifest["inputs"]))
-            _create_table(con, "stages", stages_table(manifest["counts"]))
-            for text in sql_files("macros").values():
-                con.execute(text)
-            for name, text in sql_files("views").items():
-                con.execute(f"create view {name} as\n{text}")
-        finally:
-            con.close()
-        storage.write_bytes(str(root / "catalog.duckdb"), built.read_bytes())  # views and two small tables
+    if _identity(manifest["files"]) != _identity(files):
+        return False
+    try:
+        check_files(storage.join(dataset_root, version), manifest)
+    except PrefineError as error:
+        log.warning("%s The same content is published again.", error)
+        return False
     return True
 
 
-def _create_table(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
-    con.register("_rows", rows)
-    con.execute(f"create table {name} as select * from _rows")
-    con.unregister("_rows")
-
-
-def _sql_path(path: str) -> str:
-    """A path as a SQL literal that read_parquet takes as itself, not as a pattern. Views cannot have bound parameters."""
-    plain = "".join(f"[{c}]" if c in "*?[" else c for c in path)
-    return "'" + plain.replace("'", "''") + "'"
+def code_version() -> dict[str, str]:
+    """The package's version, and one SHA-256 over its own source files: what a changed checkout calls itself the same is told apart."""
+    home = Path(__file__).resolve().parent
+    files = {
+        f"{folder.name}/{file.relative_to(folder).as_posix()}": file
+        for folder in (home, home.parent / "flows")
+        for file in folder.rglob("*.py")
+    }
+    sql = storage.package_folder("sql")
+    files |= {f"sql/{file.relative_to(sql).as_posix()}": file for file in sql.rglob("*.sql")}
+    digest = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return {"version": importlib.metadata.version("prefine"), "sha256": digest.hexdigest()}

@@ -161,7 +161,7 @@ def _scored(compared: pl.DataFrame) -> pl.DataFrame:
 
 def _pairs(scored: pl.DataFrame, config: RatingsConfig) -> pl.DataFrame:
     """Which rows of `scored` are compared: row (the better one), row_right, gap (share of the scale)."""
-    light = scored.select("row", "group", "place", "share")
+    light = scored.select("row", "group", "place", "share", "response_id")
     if config.pairs == "adjacent":
         after = light.with_columns(pl.col("place") - 1)
         met = light.join(after, on=["group", "place"])
@@ -172,6 +172,8 @@ def _pairs(scored: pl.DataFrame, config: RatingsConfig) -> pl.DataFrame:
         if config.pairs == "best_vs_worst":  # of several worst ones, the first by response_id
             rest = rest.filter(pl.col("share") == pl.col("share").min().over("group"))
             rest = rest.filter(pl.col("place") == pl.col("place").min().over("group"))
+        if config.pairs == "best_vs_random":  # ids are hashes of content
+            rest = rest.filter(pl.col("response_id") == pl.col("response_id").min().over("group"))
         met = light.filter(pl.col("place") == 0).join(rest, on="group")
     gap = (pl.col("share") - pl.col("share_right")).round(_DIGITS)
     apart = (pl.col("gap") == 0) | (pl.col("gap") >= round(config.min_gap, _DIGITS))

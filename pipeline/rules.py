@@ -15,9 +15,9 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from pipeline.bias.balance import Balance, Balanced, apply_balance, reduce_balance, summarise_balance
-from pipeline.conditions import COLUMNS, plain_comparison, require_known, tokens_of
+from pipeline.conditions import COLUMNS, plain_comparison, require_known, seen, tokens_of
 from pipeline.config import ChesConfig, ContentConfig, PipelineConfig, RationalesConfig, RuleConfig, RulesConfig, ShareConfig
-from pipeline.errors import ConfigError, SchemaError
+from pipeline.errors import ConfigError
 from pipeline.schemas import CHES_SIGNALS, CONTENT_SIGNALS, RATIONALE_SIGNALS
 from pipeline.stage import StageResult, split_by_reason
 
@@ -129,7 +129,7 @@ def check(config: PipelineConfig) -> list[Rule]:
 def holds(pairs: pl.DataFrame, name: str, sql: str) -> pl.Series:
     """Whether a condition, of the form of a rule's `drop_if`, is true of each pair; a null is not."""
     rule = _drop_if(name, sql)
-    values = pairs.select(_values(pairs, list(rule.columns)))
+    values = pairs.select(seen(pairs, list(rule.columns)))
     return values.select(pl.sql_expr(rule.sql).fill_null(False)).to_series()
 
 
@@ -214,7 +214,7 @@ def apply_local(pairs: pl.DataFrame, rules: list[Rule]) -> StageResult:
         value as `score` and the number as `threshold`; for a bare flag 1.0 and 1.0; otherwise nulls, and every value in `detail`.
     """
     numbered = pairs.with_row_index("_row")
-    values = numbered.select("_row", *_values(pairs, sorted({column for rule in rules for column in rule.columns})))
+    values = numbered.select("_row", *seen(pairs, sorted({column for rule in rules for column in rule.columns})))
     marked = split_by_reason(values, {rule.name: pl.sql_expr(rule.sql) for rule in rules}).dropped
     score, threshold, detail = pl.lit(None, pl.Float64), pl.lit(None, pl.Float64), pl.lit(None, pl.String)
     for rule in rules:
@@ -250,7 +250,7 @@ def apply_global(pairs: pl.DataFrame, rule: Rule, found: Found) -> StageResult:
 
 def summarise_share(pairs: pl.DataFrame, rule: Rule) -> pl.DataFrame:
     """One partition's ranked pairs: (pair_id, value: float64). Pairs without a value are not ranked and not counted."""
-    value = _values(pairs, [rule.signal])[0].cast(pl.Float64).fill_nan(None) + 0.0  # + 0.0: -0.0 ranks as 0.0
+    value = seen(pairs, [rule.signal])[0].cast(pl.Float64).fill_nan(None) + 0.0  # + 0.0: -0.0 ranks as 0.0
     return pairs.select("pair_id", value=value).drop_nulls("value")
 
 
@@ -283,7 +283,7 @@ def apply_share(pairs: pl.DataFrame, rule: Rule, cutoff: Cutoff | None) -> Stage
     else:
         at = pl.col("pair_id") <= cutoff.pair_id if rule.kind == "drop_top_share" else pl.col("pair_id") >= cutoff.pair_id
         past = (pl.col("_score") > cutoff.value) | ((pl.col("_score") == cutoff.value) & at)
-    scored = pairs.with_columns(_score=_values(pairs, [rule.signal])[0].cast(pl.Float64).fill_nan(None) + 0.0)
+    scored = pairs.with_columns(_score=seen(pairs, [rule.signal])[0].cast(pl.Float64).fill_nan(None) + 0.0)
     result = split_by_reason(scored, {rule.name: past})
     dropped = result.dropped.with_columns(
         stage=pl.lit("rules"),
@@ -338,15 +338,6 @@ def _drop_if(name: str, sql: str) -> Rule:
 def _require_computed(by: str, column: str, off: Mapping[str, str]) -> None:
     if column in off:
         raise ConfigError(f"{by}: {column!r} is not computed; it needs `{off[column]}`. Set that, or leave the rule out.")
-
-
-def _values(pairs: pl.DataFrame, columns: list[str]) -> list[pl.Expr]:
-    """The columns as rules see them: a float32 as the short decimal it stands for, so that 0.3 is not 0.30000001."""
-    missing = [column for column in columns if column not in pairs.columns]
-    if missing:
-        raise SchemaError(f"rules: the pairs lack the columns {missing}; expected every column that a rule names. Add the signals first.")
-    single = {column for column in columns if pairs.schema[column] == pl.Float32}
-    return [pl.col(column).cast(pl.String).cast(pl.Float64) if column in single else pl.col(column) for column in columns]
 
 
 def _detail(rule: Rule) -> pl.Expr:

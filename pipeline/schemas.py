@@ -315,7 +315,7 @@ PAIR = pa.schema(
         _required("p_soft", pa.float64(), unit="probability", range="P(label right), 0 to 1: p_chosen and 1 - noise_score as independent evidence", source="pipeline.weights"),
         _optional("rationale", pa.struct([("text", pa.string()), ("kind", pa.string()), ("generator", pa.string())])),
         _required("prompt_cluster_id", pa.string()),
-        _required("split", pa.string()),  # train or validation
+        _required("split", pa.string()),  # train, validation or test
         _required("sources", STRINGS),
         _required("records", STRINGS),  # ids of stated judgements, and of the ratings that others were derived from; sorted
     ]
@@ -436,12 +436,13 @@ def conform(table: pa.Table | pl.DataFrame, schema: pa.Schema, where: str) -> pa
         SchemaError: a column is missing, surplus, of another type, or null where it must not be.
     """
     arrow = table.to_arrow() if isinstance(table, pl.DataFrame) else table
-    missing = [name for name in schema.names if name not in arrow.column_names]
-    surplus = [name for name in arrow.column_names if name not in schema.names]
+    wanted, there = schema.names, arrow.column_names  # Arrow makes these lists anew at every look
+    missing = [name for name in wanted if name not in there]
+    surplus = [name for name in there if name not in wanted]
     if missing or surplus:
-        raise SchemaError(f"{where}: missing columns {missing}, unexpected columns {surplus}; expected {schema.names}.")
+        raise SchemaError(f"{where}: missing columns {missing}, unexpected columns {surplus}; expected {wanted}.")
     try:
-        cast = arrow.select(schema.names).cast(schema)
+        cast = arrow.select(wanted).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise SchemaError(f"{where}: {error}") from error
     empty_required = [f.name for f in schema if not f.nullable and cast.column(f.name).null_count]

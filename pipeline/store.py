@@ -55,13 +55,14 @@ class Store:
 
     root: str
 
-    def write(self, kind: str, fingerprint: str, table: pa.Table) -> str | None:
+    def write(self, kind: str, fingerprint: str, table: pa.Table, durable: bool = True) -> str | None:
         """Add one segment; it appears whole or not at all, and the same keys give the same name.
 
         Args:
             kind: what the results are, e.g. `embeddings`; a plain name.
             fingerprint: model, parameters and whatever else the values depend on; a plain name.
             table: `bucket` (uint8) and `key` (string) first, then value columns; in any order of rows.
+            durable: wait until it is on the disk. Not worth it for what is soon worked out again: a power cut may lose the segment.
 
         Returns:
             The segment's place, or None when the table has no rows (nothing is written).
@@ -77,7 +78,7 @@ class Store:
             return None
         fields: list[Any] = [*KEY_SCHEMA, *(table.schema.field(i) for i in range(2, table.num_columns))]
         typed = pa.table([*keys.columns, *table.columns[2:]], schema=pa.schema(fields))
-        return self._put(folder, _first_of_each_key(typed))
+        return self._put(folder, _first_of_each_key(typed), durable)
 
     def read(
         self,
@@ -182,7 +183,7 @@ class Store:
                     storage.delete(place)
         return len(tables)
 
-    def _put(self, folder: str, ordered: pa.Table) -> str:
+    def _put(self, folder: str, ordered: pa.Table, durable: bool = True) -> str:
         place = storage.join(folder, _segment_name(ordered))
         with storage.atomic_output(place) as sink:
             pq.write_table(
@@ -194,7 +195,8 @@ class Store:
                 write_page_checksum=True,
             )
             sink.flush()
-            os.fsync(sink.fileno())  # what went into it may be deleted next, and a power cut must not leave neither
+            if durable:  # what went into a joined segment is deleted next, and a power cut must not leave neither
+                os.fsync(sink.fileno())
         return place
 
     def _folder(self, kind: str, fingerprint: str) -> str:

@@ -4,11 +4,15 @@ Neither changes a label. Both compare a pair with the whole data set, so each ha
 summaries, `add_` to a partition.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import polars as pl
 
+from pipeline.config import WeightsConfig
 from pipeline.consensus.fusing import fused
+from pipeline.expressions import Number, compile_number
 
 _SOURCES = "weighed_as"  # a pair's sources, joined: strengths of different sources are on different scales
 _SCALE = 1 << 32  # sums are of whole numbers of this fraction, so that no order of rows or partitions changes them
@@ -133,6 +137,82 @@ def add_weights(pairs: pl.DataFrame, scales: WeightScales, *, noise: bool, stren
     joined = pairs.with_columns(_named()).join(scales.sources, on=_SOURCES, how="left", maintain_order="left")
     weighed = joined.with_columns(weight=(raw * pl.col("factor").fill_null(1.0)).cast(pl.Float32))
     return weighed.select(*pairs.columns, *({"weight"} - set(pairs.columns)))
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Factors of a weight that look at one prompt's pairs at a time. `rewards` and `easiness` are checked expressions."""
+
+    config: WeightsConfig
+    rewards: tuple[Number, ...] = ()
+    easiness: Number | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of pairs that `add_factors` reads."""
+        numbers = [*self.rewards, *([] if self.easiness is None else [self.easiness])]
+        return list(dict.fromkeys(["pair_id", "prompt_id", "cosine_prompt_chosen", *(name for one in numbers for name in one.columns)]))
+
+
+def check_factors(config: WeightsConfig, off: Mapping[str, str] = MappingProxyType({})) -> Factors:
+    """Check the expressions of weights.
+
+    Args:
+        config: of the weights.
+        off: signals that the config does not ask for, and what in it would.
+
+    Raises:
+        ConfigError: an expression has an unknown column, one that is not computed, or is no number.
+    """
+    rewards = tuple(compile_number(f"weights.rewards.{n}", sql, off) for n, sql in enumerate(config.rewards))
+    stage = config.curriculum
+    return Factors(config, rewards, None if stage is None else compile_number("weights.curriculum.easiness", stage.easiness, off))
+
+
+def add_factors(pairs: pl.DataFrame, factors: Factors) -> pl.DataFrame:
+    """Multiply `weight` (Float32, 0 and up) by the factors that the config asks for.
+
+    Args:
+        pairs: rows with `weight` and the columns that `factors.columns` names; all pairs of each prompt.
+        factors: of `check_factors`.
+    """
+    config, product = factors.config, pl.col("weight").cast(pl.Float64)
+    if config.per_prompt:
+        product = product / pl.len().over("prompt_id")
+    if config.semantic is not None:
+        product = product * semantic(pl.col("cosine_prompt_chosen"), config.semantic)
+    named = {f"_reward_{n}": one.of(pairs) for n, one in enumerate(factors.rewards)}
+    if named:
+        product = product * rewarded([pl.col(name) for name in named]).exp()
+    if factors.easiness is not None and config.curriculum is not None:
+        named["_easiness"] = factors.easiness.of(pairs)
+        product = product * curriculum(pl.col("_easiness"), config.curriculum.progress)
+    return pairs.with_columns(**named).with_columns(weight=product.cast(pl.Float32)).drop(named)
+
+
+def semantic(cosine: pl.Expr, alpha: float) -> pl.Expr:
+    """exp(-alpha (1 - cosine)), at most 1 (Sem-DPO, 2025): how far the chosen answer is on topic. An unknown cosine weighs 1."""
+    return (-alpha * (1 - cosine.clip(upper_bound=1.0))).exp().fill_null(1.0)
+
+
+def rewarded(gaps: list[pl.Expr]) -> pl.Expr:
+    """Sum of log sigmoid(reward - reference) over properties: log P(good by all) (Transforming and Combining Rewards, 2024).
+
+    It emphasises what is poor by any of them, and saturates on what is good. An unknown gap counts as 0.
+    """
+    logs = [-(gap.fill_null(0.0).neg().clip(lower_bound=0.0) + ((-gap.fill_null(0.0).abs()).exp().log1p())) for gap in gaps]
+    return pl.sum_horizontal(logs)
+
+
+def curriculum(easiness: pl.Expr, progress: float) -> pl.Expr:
+    """Weight d + (1 - d) min(1, progress): easy rows first, all alike in the end (Training Curricula for Answer Re-Ranking, 2020).
+
+    Args:
+        easiness: d, taken as 0 to 1; unknown counts as 0.
+        progress: step over the step from which on all weigh 1; 0 and up.
+    """
+    easy = easiness.clip(0.0, 1.0).fill_null(0.0)
+    return easy + (1 - easy) * min(1.0, progress)
 
 
 def summarise_mean(pairs: pl.DataFrame) -> pl.DataFrame:

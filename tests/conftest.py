@@ -44,6 +44,9 @@ SLOWEST = (
     "tests/flows/test_decontaminating.py",
     "tests/flows/test_cli.py",
     "tests/flows/test_content.py",
+    "tests/flows/test_versions_run.py",
+    "tests/flows/test_splitting.py",
+    "tests/flows/test_selecting.py",
 )
 
 

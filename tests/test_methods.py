@@ -4,14 +4,17 @@ import ast
 import fnmatch
 import importlib
 import re
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from pipeline.bias import balance
 from pipeline.ches import difficulty
+from pipeline.config.selection import MixtureConfig
 from pipeline.consensus.held_out import held_out_statistics
 from pipeline.contrast import contrast_consistency
 from pipeline.judging import report
@@ -19,6 +22,7 @@ from pipeline.judging.verdicts import combine
 from pipeline.methods import LEFT_OUT, METHODS, LeftOut, Method
 from pipeline.rationale import figures, units
 from pipeline.schemas import ANNOTATOR, PAIR, RATIONALE, SIGNALS
+from pipeline.selection import mix, vendi
 from pipeline.signals import model_scores
 from pipeline.statistics import agreement, calibration
 from pipeline.statistics.best_of import best_of, best_of_statistics
@@ -91,6 +95,23 @@ PAPERS = {
         "Data-Centric Human Preference Optimization with Rationales (2024)", "The Critique of Critique (2024)",
         "TICKing All the Boxes (2024)", "From Rankings to Insights (2025)", "AutoRule (2025)", "Self-rationalization (2024)",
         "Prometheus (2023)", "RealCritic (2025)", "Confidence vs Critique (2024)", "GPT Self-Supervision (2023)",
+    ],
+    "selection": [
+        "Cousins of the Vendi Score (2023)", "QuRating (2024)", "CLIMB (2025)", "Policy Filtration in RLHF (2024)",
+        "Improving Language Models with Advantage-based Offline Policy Gradients (2023)",
+        "What are the Desired Characteristics of Calibration Sets? (2023)",
+        "Influence Scores at Scale for Efficient Language Data Sampling (2023)", "Training Curricula for Answer Re-Ranking (2020)",
+        "DR-IRL (2025)", "Dynamic loss-based reweighting (2025)", "Klear-Reasoner (2025)", "B-STaR (2024)", "SimPO (2024)",
+        "Preference Fine-Tuning of LLMs Should Leverage Suboptimal, On-Policy Data (2024)", "Unpacking DPO and PPO (2024)", "SPaR (2024)",
+        "MAPL (2025)", "Subset Selection Based On Multiple Rankings in the Presence of Bias (2023)",
+    ],
+    "weights": [
+        "HelpSteer2-Preference (2024)", "LiPO-lambda (2024)", "Sem-DPO (2025)", "Transforming and Combining Rewards (2024)",
+    ],
+    "trainer formats": [
+        "Binary Classifier Optimization (2024)", "Reward-Augmented Data Enhances Direct Preference Alignment of LLMs (2024)", "LiPO (2024)",
+        "Preference Ranking Optimization for Human Alignment (2023)", "TPO (2024)", "In-context Ranking Preference Optimization (2025)",
+        "Self-supervised Preference Optimization (2024)", "Online Self-Preferring (2024)", "MM-RLHF (2025)",
     ],
     "tests of reward models": [
         "RewardBench 2 (2025)", "RewardMATH (2024)", "RM-Bench (2024)", "RAG-RewardBench (2024)", "LongRM (2025)", "BOSE (2025)",
@@ -176,6 +197,7 @@ def small_tables() -> dict[str, pl.DataFrame]:
     sides = {"pair_id": ["00", "01"], "chosen_id": ["a"] * 2, "rejected_id": ["b"] * 2, "tie": [False] * 2}
     likelihoods = pl.DataFrame({"sources": [["s"]], "difficulty": [1.0], "chosen_logp_mean": [-2.0], "rejected_logp_mean": [-1.0]})
     rewarded = pl.DataFrame({**sides, "model_scores": [[{"model": "rm", "low": 1.0, "high": high}] for high in (0.0, 3.0)]})
+    texts, grouped = pl.DataFrame({"prompt_text": ["t"], "chosen_text": ["t"]}), pl.DataFrame({"group": ["s"]})
     models, ranks = model_scores.reduce_model_scores([model_scores.summarise_models(rewarded)], [model_scores.summarise_sums(rewarded)])
     return {
         "kappas": agreement.kappas([agreement.summarise_kappas(crowd, ["a", "b"])]),
@@ -186,6 +208,8 @@ def small_tables() -> dict[str, pl.DataFrame]:
         "reduce_balance": balance.reduce_balance([balance.summarise_balance(pairs, rule)], rule).statistics,
         "add_difficulty": difficulty.reduce_difficulty([difficulty.summarise_difficulty(likelihoods)], "d"),
         "add_model_scores": model_scores.model_statistics(models, ranks, "d"),
+        "vendi": vendi.statistics({"s": texts}, pl.DataFrame({"text_id": ["t"], "index": [0]}), np.ones((1, 2), dtype=np.float16)),
+        "largest_remainder": mix.statistics(grouped, grouped, MixtureConfig(weights={"s": 1.0}), {"s": Fraction(1)}),
     }
 
 

@@ -13,12 +13,26 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import publish, storage
+from pipeline import publish, queries, storage
 from pipeline.errors import LeaseLostError, PrefineError, SchemaError
 from pipeline.publish import VersionWriter, content_sha256, current_version, finish, next_version, read_manifest, write_catalog
 from pipeline.queries import PARTS
 
 NOTHING = {"string": "", "bool": False, "int64": 0, "double": 0.0, "float": 0.0}
+
+
+PAGES = publish.rendered
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Card and report cost more than all else here; the tests that look at them make them."""
+    monkeypatch.setattr(publish, "rendered", lambda *_: {"README.md": b"card", "report.html": b"page"})
+
+
+@pytest.fixture
+def pages(_plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "rendered", PAGES)
 
 
 def rows(part: str, ids: list[str], **given: Any) -> pa.Table:
@@ -127,13 +141,14 @@ def test_more_or_fewer_rows_than_counted_are_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_parts_and_other_schemas_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PrefineError, match="unknown parts \\['test'\\]"):
-        VersionWriter(str(tmp_path), "v000001", {"test": 1}, 10)
+    with pytest.raises(PrefineError, match="unknown parts \\['holdout'\\]"):
+        VersionWriter(str(tmp_path), "v000001", {"holdout": 1}, 10)
     writer = VersionWriter(str(tmp_path), "v000001", {"train": 1}, 10)
     with pytest.raises(SchemaError, match="missing columns"):
         writer.write("train", pl.DataFrame({"pair_id": ["p1"]}))
 
 
+@pytest.mark.usefixtures("pages")
 def test_a_version_has_manifest_card_report_current_and_catalogue(tmp_path: Path) -> None:
     root = str(tmp_path / "demo")
     assert publish_ids(root, ["p1", "p2", "p3"]) == publish.Published("v000001", unchanged=False)
@@ -145,7 +160,7 @@ def test_a_version_has_manifest_card_report_current_and_catalogue(tmp_path: Path
     assert storage.children(root) == ["CURRENT", "catalog.duckdb", "v000001"]
     card = (tmp_path / "demo" / "v000001" / "README.md").read_text()
     front = yaml.safe_load(card.split("---\n")[1])
-    assert front["license"] == ["cc-by-4.0", "unknown"]
+    assert (front["license"], front["license_name"]) == ("other", "cc-by-4.0, unknown")
     assert front["configs"] == [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}]
     assert "| rules | 4 | 3 | 1 | tie |" in card
     assert "| p_chosen | double | probability | 0.5 to 1 | pipeline.consensus |" in card
@@ -163,6 +178,7 @@ def test_equal_content_is_published_once(tmp_path: Path) -> None:
     assert publish_ids(root, ["p1", "p3"]) == publish.Published("v000002", unchanged=False)
 
 
+@pytest.mark.usefixtures("pages")
 def test_card_and_report_carry_no_clock(tmp_path: Path) -> None:
     texts = []
     for name in ("a", "b"):
@@ -182,12 +198,15 @@ def test_a_crash_at_any_write_leaves_the_last_version_and_the_next_run_finishes(
 ) -> None:
     root = str(tmp_path / "demo")
     publish_ids(root, ["p1"])
-    real = storage.write_bytes
+    real = storage.atomic_output.__enter__
 
-    def dies(place: str, content: bytes) -> None:
-        if place.endswith(at):
+    def dies(output: storage.atomic_output) -> Any:
+        if output.path.endswith(at):
             raise Killed
-        real(place, content)
+        return real(output)
+
+    def dies_at_manifest(place: str, content: bytes) -> bool:
+        raise Killed
 
     def dies_at_catalogue(*_: object) -> bool:
         raise Killed
@@ -195,8 +214,10 @@ def test_a_crash_at_any_write_leaves_the_last_version_and_the_next_run_finishes(
     with monkeypatch.context() as patch:
         if at == "catalog":
             patch.setattr(publish, "write_catalog", dies_at_catalogue)
+        elif at == "manifest.json":
+            patch.setattr(storage, "create_bytes", dies_at_manifest)
         else:
-            patch.setattr(storage, "write_bytes", dies)
+            patch.setattr(storage.atomic_output, "__enter__", dies)
         with pytest.raises(Killed):
             publish_ids(root, ["p1", "p2"])
     assert current_version(root) == ("v000002" if at == "catalog" else "v000001")
@@ -230,12 +251,12 @@ def test_the_catalogue_answers_with_every_table_and_view(tmp_path: Path, monkeyp
     monkeypatch.chdir("/")  # its paths are absolute
     with duckdb.connect(f"{root}/catalog.duckdb", read_only=True) as con:
         names = [n for (n,) in con.sql("select table_name from information_schema.tables order by 1").fetchall()]
-        assert set(names) == {"pairs", *PARTS, "inputs", "stages", *publish.sql_files("views")}
+        assert set(names) == {"pairs", *PARTS, "previous_pairs", "inputs", "stages", *queries.sql_files("views")}
         assert con.sql("select pair_id from pairs order by all").fetchall() == [("p1",), ("p2",), ("p3",)]
         assert con.sql("select count(*) from validation").fetchall() == [(0,)]
         assert con.sql("describe validation").fetchall() == con.sql("describe train").fetchall()
         assert con.sql("select stage, kept, top_reason from funnel").fetchall() == [("rules", 3, "tie")]
-        for view in publish.sql_files("views"):
+        for view in queries.sql_files("views"):
             con.sql(f"from {view}").fetchall()
 
 
@@ -255,6 +276,16 @@ def test_the_catalogue_refuses_paths_outside_the_version(tmp_path: Path) -> None
     with pytest.raises(PrefineError, match="leaves the version folder"):
         write_catalog(root, "v000001")
     assert storage.children(root) == ["CURRENT", "catalog.duckdb", "v000001"]
+
+
+def test_an_older_version_that_lost_a_file_hinders_no_newer_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = str(tmp_path / "demo")
+    publish_ids(root, ["p1"])
+    (tmp_path / "demo" / "v000001" / "data" / "train-00000-of-00001.parquet").unlink()
+    assert publish_ids(root, ["p1", "p2"]) == publish.Published("v000002", unchanged=False)
+    assert "train-00000-of-00001.parquet is missing" in caplog.text
+    with duckdb.connect(str(tmp_path / "demo" / "catalog.duckdb"), read_only=True) as con:
+        assert con.sql("select (select count(*) from pairs), (select count(*) from previous_pairs)").fetchall() == [(2, 0)]
 
 
 def test_object_stores_get_versions_but_no_catalogue() -> None:

@@ -2,26 +2,35 @@
 
 import json
 import math
+import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 from scipy.stats import binomtest, norm, spearmanr
 
 from pipeline import storage
 from pipeline.errors import NotFoundError, PrefineError, QueryError
+from pipeline.publish import write_catalog
 from pipeline.queries import (
+    PARTS,
+    PUBLISHED_PARTS,
+    STAGES,
     TABLES,
     Catalogue,
     current_version,
+    inputs_table,
     manifest_paths,
     open_version,
     run_checks,
+    run_views,
     sql_files,
 )
-from pipeline.schemas import ANNOTATOR
+from pipeline.schemas import ANNOTATOR, RATIONALE
 from pipeline.stories import explain
 from tests.versions import (
     COUNTS,
@@ -49,8 +58,8 @@ def catalogue(root: str) -> Catalogue:
 def test_every_table_can_be_read(catalogue: Catalogue) -> None:
     counts = {name: catalogue.query(f"select count(*) as n from {name}")["n"][0].as_py() for name in TABLES}
     assert counts == {
-        "pairs": 2, "train": 1, "validation": 1, "other": 0, "dropped": 1, "judgements": 5, "ratings": 0,
-        "quarantine": 1, "ledger": 6, "annotators": 0, "rationales": 0, "statistics": 2, "inputs": 1, "stages": 3,
+        "pairs": 2, "train": 1, "validation": 1, "test": 0, "other": 0, "dropped": 1, "judgements": 5, "ratings": 0,
+        "quarantine": 1, "ledger": 6, "annotators": 0, "rationales": 0, "statistics": 2, "inputs": 1, "stages": 3, "previous_pairs": 0,
     }  # fmt: skip
 
 
@@ -74,6 +83,9 @@ def normal(*values: float) -> tuple[float, float]:
 
 
 VIEW_FACTS: dict[str, list[tuple[Any, ...]]] = {
+    "split_shares": [("arena", "train", 1, 2, pytest.approx(2 / 3), 0), ("arena", "validation", 1, 1, pytest.approx(1 / 3), 0)],
+    "split_moves": [],
+    "version_diff": [("added", None, "train", 1), ("added", None, "validation", 1)],  # there is no version before
     "funnel": [("ingest", 6, 5, 1, "unparsable_row"), ("pair_up", 5, 3, 2, "copy"), ("split", 2, 2, 0, None)],
     "fates_by_source": [("arena", 6, 3, 1, 1, 1, 0.5)],
     "quarantine_reasons": [("arena", "unparsable_row", None, 1, FILE, 5, None)],
@@ -92,6 +104,8 @@ VIEW_FACTS: dict[str, list[tuple[Any, ...]]] = {
     "noise_estimates": [("arena", "label_noise_repeated", 0.1, 0.05, 0.2, 100, None)],
     "length_cost": [("arena", 2, None, None, None, 0.625, *normal(0.5, 0.75), 2, None)],
     "balance_cost": [],
+    "selection_mixture": [],
+    "selection_diversity": [],
     "duplicates": [("arena", "arena", 1)],
     "near_duplicates": [],
     "riskiest_pairs": [],
@@ -146,6 +160,16 @@ def sample_with_opinions() -> dict[str, list[dict[str, Any]]]:
         said_of("balance_coefficient_weighted", value=0.125, low=-0.25, high=0.25, **rule),
         said_of("balance_lost_matched", value=0.25, low=0.2, high=0.3, **rule),
         said_of("balance_lost_weighted", value=0.5, low=None, high=None, **rule),
+        said_of("mixture_before", value=0.75, n=300, note="n"),
+        said_of("mixture_after", value=0.5, n=51),
+        said_of("mixture_requested", value=0.25, n=102),
+        said_of("mixture_before", value=0.25, n=100, subject="crowd", note="n"),
+        said_of("mixture_after", value=0.5, n=51, subject="crowd"),
+        *(
+            said_of(f"vendi_{texts}_q{order}", value=value, n=50, subject_kind="stage", subject=stage)
+            for texts, stage, value in (("prompts", "before rules", 9), ("prompts", "after selection", 8), ("chosen", "before rules", 7))
+            for order in ("0.1", "0.5", "1", "2", "inf")
+        ),
     ]
     return rows
 
@@ -177,6 +201,15 @@ OPINIONS: dict[str, list[tuple[Any, ...]]] = {
         ("arena", "hedges", 100, 0.5, -0.1, 0.9, None, None, None),
     ],
     "length_cost": [("arena", 2, 0.5, 0.25, 0.75, pytest.approx(0.1), *normal(0.0, 0.2), 2, "alone")],
+    "selection_mixture": [
+        ("source", "arena", 300, 0.75, 51, 0.5, 0.25, 0.25, "n"),
+        ("source", "crowd", 100, 0.25, 51, 0.5, None, None, "n"),
+    ],
+    "selection_diversity": [
+        ("prompts", "before rules", 50, *[9.0] * 5),
+        ("prompts", "after selection", 50, *[8.0] * 5),
+        ("chosen", "before rules", 50, *[7.0] * 5),
+    ],
     "balance_cost": [("even", 100, 1.0, 0.5, 1.5, 0.0, -0.5, 0.5, 0.125, -0.25, 0.25, 0.25, 0.2, 0.3, 0.5)],
 }
 
@@ -370,6 +403,49 @@ ATTACKS = [
     "insert into pairs select * from pairs",
     "update pairs set weight = 2",
     "export database '{tmp}/out'",
+    # the files of the version, by the names under which the session reads them
+    "copy pairs to '{file}'",
+    "copy pairs to '{file}' (use_tmp_file false)",
+    "copy (select 1) to '{file}' (format csv, use_tmp_file false)",
+    "copy (select 1) to 'prefine://0/data/new.parquet' (use_tmp_file false)",
+    "copy (select 1 as a, 2 as b) to 'prefine://0/data' (format csv, partition_by (a), overwrite_or_ignore true)",
+    "with x as (copy pairs to '{file}' (use_tmp_file false)) select * from x",
+    "explain analyze copy pairs to '{file}' (use_tmp_file false)",
+    "select * from read_text('prefine://0/manifest.json')",
+    "select * from read_text('prefine://0/../CURRENT')",
+    "select * from read_text('prefine:///etc/passwd')",
+    "select * from glob('prefine://**')",
+    "attach 'prefine://0/data/x.db'",
+    # the session's temporary folder, which DuckDB allows itself
+    "copy (select 1) to (current_setting('temp_directory') || '/x.csv')",
+    "copy (select 1) to (current_setting('temp_directory') || '/../{name}.csv') (use_tmp_file false)",
+    "select * from read_text(current_setting('temp_directory') || '/../../etc/passwd')",
+    "select * from glob(current_setting('temp_directory') || '/../*')",
+    "attach (current_setting('temp_directory') || '/x.db')",
+    # other ways out
+    "select * from read_text('file:///etc/passwd')",
+    "select * from read_blob('/proc/self/environ')",
+    "select * from read_csv('http://127.0.0.1:9/x')",
+    "select * from read_json('memory://x')",
+    "from parquet_schema('/etc/passwd')",
+    "from sniff_csv('/etc/passwd')",
+    "from read_duckdb('{tmp}/x.db')",
+    "copy (select 1) to '/dev/stdout' (format csv)",
+    "import database '{tmp}'",
+    "set allowed_paths = ['/etc/passwd']",
+    "set allowed_directories = ['/']",
+    "reset allowed_paths",
+    "set temp_directory = '{tmp}'",
+    "set memory_limit = '1TB'",
+    "set profiling_output = '{tmp}/p'",
+    "set secret_directory = '{tmp}'",
+    "set home_directory = '{tmp}'",
+    "call enable_logging('QueryLog', storage = 'file', storage_config = {{'path': '{tmp}/log'}})",
+    "create persistent secret s (type s3, key_id 'x', secret 'y')",
+    "from duckdb_secrets()",
+    "load '{tmp}/x.duckdb_extension'",
+    "from python_map_function(1)",
+    "from arrow_scan(0, 0, 0)",
 ]
 
 
@@ -377,9 +453,13 @@ ATTACKS = [
 def test_user_sql_reaches_nothing_but_the_tables(root: str, catalogue: Catalogue, tmp_path: Path, attack: str) -> None:
     local_variable = pa.table({"a": [1]})  # a Python variable must not become a table
     assert local_variable.num_rows == 1
+    table = catalogue.tables["train"]
+    assert isinstance(table, ds.Dataset)
+    sql = attack.format(tmp=tmp_path, root=root.replace("'", "''"), file=f"prefine://0/{table.files[0]}", name=tmp_path.name)
     with pytest.raises(QueryError):
-        catalogue.query(attack.format(tmp=tmp_path, root=root.replace("'", "''")))
+        catalogue.query(sql)
     assert list(tmp_path.iterdir()) == []
+    assert not list(Path(tempfile.gettempdir()).glob(f"{tmp_path.name}*"))
     assert catalogue.query("select count(*) as n from pairs")["n"].to_pylist() == [2]
 
 
@@ -528,9 +608,47 @@ def without(part: str, index: int) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
+def test_split_shares_counts_clusters_of_every_source_and_those_that_leak() -> None:
+    rows = sample()
+    rows["test"] = [paired("test", "p4", ["j9"], (1, 0, 0), sources=["arena", "forum"], prompt_cluster_id="cluster-p1")]
+    tables = {part: pa.Table.from_pylist(rows.get(part, []), schema=PARTS[part][1]) for part in PARTS}
+    tables["pairs"] = pa.concat_tables([tables[part] for part in PUBLISHED_PARTS])
+    everything = {**tables, "previous_pairs": tables["validation"], "stages": STAGES.empty_table(), "inputs": inputs_table(INPUTS)}
+
+    found = run_views(everything, ["split_shares", "version_diff"])
+
+    assert [tuple(row.values()) for row in found["split_shares"]] == [
+        ("arena", "test", 1, 1, 0.25, 1), ("arena", "train", 1, 2, 0.5, 1), ("arena", "validation", 1, 1, 0.25, 0),
+        ("forum", "test", 1, 1, 1.0, 1),
+    ]  # fmt: skip
+    assert [tuple(row.values()) for row in found["version_diff"]] == [("added", None, "test", 1), ("added", None, "train", 1)]
+
+
+def test_split_moves_and_version_diff_speak_of_the_version_before(tmp_path: Path) -> None:
+    moved = {"stage": "keep splits (prompts)", "rows_in": 9, "kept": 2, "dropped": 7}
+    counts = [*COUNTS, {**moved, "reasons": {"train to validation": 2, "train to test": 5}}]
+    turned = paired("train", "p1", ["j1", "j2"], (1, 1, 0), chosen_id="rb", rejected_id="ra")
+    now = {"train": [turned], "test": [paired("test", "p2", ["j3"], (1, 0, 0))]}
+    now["other"] = [paired("other", "p9", ["j9"], (1, 0, 0), split="train")]
+    for name, rows in (("v000001", {**sample(), "other": [paired("other", "p8", ["j8"], (1, 0, 0), split="test")]}), ("v000002", now)):
+        files = write(str(tmp_path), rows, name)
+        storage.write_json(str(tmp_path / name / "manifest.json"), {"files": files, "inputs": INPUTS, "counts": counts})
+    (tmp_path / "v000003").mkdir()  # half written: nobody's version before
+
+    opened = open_version(str(tmp_path), "v000002")
+
+    assert [tuple(row.values()) for row in opened.query("split_moves").to_pylist()] == [("train", "test", 5), ("train", "validation", 2)]
+    assert [tuple(row.values()) for row in opened.query("version_diff").to_pylist()] == [
+        ("added", None, "train", 1), ("moved", "validation", "test", 1), ("relabelled", "train", "train", 1), ("removed", "test", None, 1),
+    ]  # fmt: skip
+    assert write_catalog(str(tmp_path), "v000002")
+    with duckdb.connect(str(tmp_path / "catalog.duckdb"), read_only=True) as con:
+        assert con.sql("select sum(pair_count) from version_diff").fetchall() == [(4,)]
+
+
 def with_more(part: str, extra: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     rows = sample()
-    rows[part] = [*rows[part], extra]
+    rows[part] = [*rows.get(part, []), extra]
     return rows
 
 
@@ -541,6 +659,19 @@ def sample_with_annotators() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_checks_pass_where_annotators_are_told_of(tmp_path: Path) -> None:
     write(str(tmp_path), sample_with_annotators())
+    assert run_checks(str(tmp_path / "v000001"), INPUTS, COUNTS) == []
+
+
+def with_rationale(**given: Any) -> dict[str, list[dict[str, Any]]]:
+    """The sample with an accepted rationale of p1."""
+    said_of_p1 = {"rationale_id": "x1", "pair_id": "p1", "kind": "general", "generator": "m", "text": "It greets.", "accepted": True}
+    return sample() | {"rationales": [row(RATIONALE, **{**said_of_p1, **given})]}
+
+
+def test_the_checks_pass_where_there_are_rationales(tmp_path: Path) -> None:
+    rows = with_rationale()
+    rows["train"][0]["rationale"] = {"text": "It greets.", "kind": "general", "generator": "m"}
+    write(str(tmp_path), rows)
     assert run_checks(str(tmp_path / "v000001"), INPUTS, COUNTS) == []
 
 
@@ -567,6 +698,8 @@ BROKEN: list[tuple[str, dict[str, list[dict[str, Any]]]]] = [
     ("chosen_differs_from_rejected", changed("train", 0, rejected_id="ra")),
     ("chosen_differs_from_rejected", changed("train", 0, rejected=said("assistant", "Hello!"))),
     ("no_prompt_cluster_in_two_splits", changed("validation", 0, prompt_cluster_id="cluster-p1")),
+    ("no_prompt_cluster_in_two_splits", changed("validation", 0, prompt_cluster_id="cluster-p3")),  # that of a dropped pair
+    ("no_prompt_cluster_in_two_splits", with_more("test", paired("test", "p4", ["j9"], (1, 0, 0), prompt_cluster_id="cluster-p1"))),
     ("pair_ids_unique", changed("dropped", 0, pair_id="p2")),
     ("votes_add_up", changed("train", 0, votes_tie=1)),
     ("votes_add_up", changed("validation", 0, n_votes=2, votes_chosen=2)),
@@ -599,6 +732,23 @@ BROKEN: list[tuple[str, dict[str, list[dict[str, Any]]]]] = [
     ("admitted_votes_are_votes", changed("train", 0, votes_admitted=3)),
     ("admitted_votes_are_votes", changed("dropped", 0, unaudited_votes=1)),
     ("admitted_votes_are_votes", changed("train", 0, votes_admitted=-1, unaudited_votes=-1)),
+    ("plain_parts_are_plain", changed("validation", 0, split="train")),
+    ("plain_parts_are_plain", changed("train", 0, prompt=said("assistant", "Hi?"))),
+    ("plain_parts_are_plain", changed("train", 0, prompt=[])),
+    ("plain_parts_are_plain", changed("train", 0, chosen=[*said("assistant", "Hello!"), *said("user", "And?")])),
+    ("plain_parts_are_plain", changed("train", 0, rejected=said("user", "No."))),
+    ("plain_parts_are_plain", changed("train", 0, tools="[]")),
+    ("statistics_in_range", changed("statistics", 0, value=float("nan"))),
+    ("statistics_in_range", changed("statistics", 0, low=None)),
+    ("statistics_in_range", changed("statistics", 0, low=0.3)),
+    ("statistics_in_range", changed("statistics", 0, high=1.5)),
+    ("statistics_in_range", changed("statistics", 0, n=-1)),
+    ("statistics_in_range", with_more("statistics", estimated("label_noise_repeated"))),
+    ("rationales_explain_pairs", with_rationale(pair_id="p9")),
+    ("rationales_explain_pairs", with_rationale(text=None)),
+    ("rationales_explain_pairs", with_rationale(accepted=False)),
+    ("rationales_explain_pairs", with_rationale() | {"rationales": with_rationale()["rationales"] * 2}),
+    ("rationales_explain_pairs", changed("train", 0, rationale={"text": "Other.", "kind": "general", "generator": "m"})),
     ("voters_are_annotators", changed("annotators", 0, of=sample_with_annotators, annotator_id="ann-j9")),
     ("voters_are_annotators", changed("annotators", 0, of=sample_with_annotators, annotator_kind="judge")),
     ("voters_are_annotators", changed("annotators", 1, of=sample_with_annotators, votes=2)),
@@ -650,7 +800,13 @@ def test_a_wrong_merge_is_named(tmp_path: Path, problem: str, rows: dict[str, li
 
 
 def test_every_check_is_seen_to_fail_above() -> None:
-    assert {name for name, _ in BROKEN} == set(sql_files("checks"))
+    assert {name for name, _ in BROKEN} | {"stages_add_up"} == set(sql_files("checks"))
+
+
+@pytest.mark.parametrize("wrong", [{"kept": 4}, {"reasons": {"unparsable_row": 2}}, {"rows_in": -1, "kept": -2}])
+def test_a_stage_that_loses_rows_without_a_word_is_found(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    write(str(tmp_path), sample())
+    assert [v.check for v in run_checks(str(tmp_path / "v000001"), INPUTS, [{**COUNTS[0], **wrong}, *COUNTS[1:]])] == ["stages_add_up"]
 
 
 def test_rows_are_compared_with_the_independent_count_where_the_file_is_readable(tmp_path: Path) -> None:

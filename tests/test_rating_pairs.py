@@ -74,6 +74,17 @@ def test_two_equal_scores_are_one_tie(pairs: str) -> None:
     assert verdicts(found) == [("x", "=", "y", 0.0)]
 
 
+def test_the_best_meets_one_of_the_others_whatever_their_scores_and_always_the_same_one() -> None:
+    picked = set()
+    for best in "wxyz":
+        given = {name: 5 if name == best else number for number, name in enumerate("wxyz", 1)}
+        other = ordered(*(name for name in given if name != best))[0]
+        found = verdicts(derive(*scores(**given), pairs="best_vs_random"))
+        assert [(one, sign, two) for one, sign, two, _ in found] == [(best, ">", other)]
+        picked.add(given[other])
+    assert len(picked) > 1  # not the worst each time
+
+
 def test_of_equal_best_and_equal_worst_responses_the_lesser_id_is_taken() -> None:
     best, worst = ordered("v", "w", "x"), ordered("y", "z")
     given = scores(v=5, w=5, x=5, y=1, z=1)

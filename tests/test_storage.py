@@ -6,22 +6,17 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import Any
-from unittest.mock import patch
 
 import fsspec
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.errors import ConfigError, SchemaError
-from pipeline.storage import RowGroupWriter, atomic_output, create_bytes, list_files
+from pipeline.storage import atomic_output, create_bytes, list_files
 
 FIELDS: "list[pa.Field[Any]]" = [
     pa.field("id", pa.string(), nullable=False),
@@ -29,7 +24,6 @@ FIELDS: "list[pa.Field[Any]]" = [
     pa.field("tags", pa.list_(pa.struct([("a", pa.string())]))),
 ]
 SCHEMA = pa.schema(FIELDS)
-NAMES = [f"part-{i}.parquet" for i in range(30)]
 
 
 @pytest.fixture
@@ -132,63 +126,6 @@ def test_some_columns_of_several_tables_are_read_in_the_order_of_their_places(tm
     assert storage.read_table(places[::-1], ["n"]).to_dicts() == [{"n": 1}, {"n": 0}]
 
 
-def table(ids: list[int]) -> pa.Table:
-    rows = [{"id": f"{i}", "n": None if i % 3 == 0 else i, "tags": None if i % 5 == 0 else [{"a": "t" * (i % 4)}] * (i % 3)} for i in ids]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
-def in_batches(folder: str, sizes: list[int], rows_per_file: int) -> list[dict[str, Any]]:
-    writer = RowGroupWriter(folder, SCHEMA, NAMES, rows_per_file)
-    start = 0
-    for size in sizes:
-        writer.write(table(list(range(start, start + size))))
-        start += size
-    return writer.close()
-
-
-@given(st.lists(st.integers(0, 7), max_size=4), st.integers(1, 12), st.integers(1, 5))
-@settings(max_examples=25, deadline=None)
-def test_a_writer_gives_the_same_bytes_for_the_same_rows_in_any_batches(sizes: list[int], rows_per_file: int, group: int) -> None:
-    total = sum(sizes)
-    with TemporaryDirectory() as one, TemporaryDirectory() as other, patch.object(storage, "ROW_GROUP_ROWS", group):
-        files = in_batches(one, sizes, rows_per_file)
-        again = in_batches(other, [total], rows_per_file)
-
-        assert files == again
-        assert [(Path(one) / f["path"]).read_bytes() for f in files] == [(Path(other) / f["path"]).read_bytes() for f in files]
-        for f in files:
-            content = (Path(one) / f["path"]).read_bytes()
-            assert (f["bytes"], f["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
-        read = pa.concat_tables(pq.read_table(Path(one) / f["path"]) for f in files)
-        assert read.equals(table(list(range(total))))
-        assert [f["rows"] for f in files[:-1]] == [rows_per_file] * (len(files) - 1)
-        assert len(files) == max(1, -(-total // rows_per_file))
-        for f in files:
-            about = pq.read_metadata(Path(one) / f["path"])
-            sizes_of_groups = [about.row_group(g).num_rows for g in range(about.num_row_groups)]
-            assert all(n == group for n in sizes_of_groups[:-1])
-        assert files_under(Path(one)) == sorted(f["path"] for f in files)
-
-
-def test_a_writer_without_rows_leaves_one_empty_file_with_the_schema(tmp_path: Path) -> None:
-    (file,) = in_batches(str(tmp_path), [], 5)
-
-    assert file["rows"] == 0
-    assert pq.read_table(tmp_path / NAMES[0]).schema.equals(SCHEMA)
-
-
-def test_an_aborted_writer_leaves_only_the_files_it_had_finished(tmp_path: Path) -> None:
-    writer = RowGroupWriter(str(tmp_path), SCHEMA, NAMES, rows_per_file=2)
-    writer.write(table([1, 2]))
-    with pytest.raises(SchemaError, match=r"part-0\.parquet: missing columns"):
-        writer.write(pl.DataFrame({"id": ["a"]}))
-    writer.write(table([3, 4]))
-
-    writer.abort()
-
-    assert files_under(tmp_path) == [NAMES[0]]
-
-
 @pytest.fixture
 def raw_files(tmp_path: Path) -> Path:
     raw = tmp_path / "raw"
@@ -219,6 +156,14 @@ def test_a_glob_gives_the_files_that_match(raw_files: Path) -> None:
 
     assert names("raw/*.jsonl*", base) == ["raw/b.jsonl", "raw/d.jsonl.gz"]
     assert names("raw/**/*.parquet", base) == ["raw/deep/c.parquet"]
+
+
+def test_a_glob_that_spells_out_the_whole_name_before_the_ending_gives_that_file_too(raw_files: Path) -> None:
+    (raw_files / "b-2.jsonl").write_bytes(b"1234")
+
+    assert names("raw/b*.jsonl", raw_files.parent) == ["raw/b-2.jsonl", "raw/b.jsonl"]
+    assert names("raw/b*", raw_files.parent) == ["raw/b-2.jsonl", "raw/b.jsonl"]
+    assert names("raw/dee*/*", raw_files.parent) == ["raw/deep/c.parquet"]
 
 
 def test_what_lies_beside_the_data_is_left_out_and_named(raw_files: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,11 +1,15 @@
 """What a version tells of one record, rating, pair or row."""
 
+import shutil
+from pathlib import Path
 
 import pytest
 
+from pipeline import storage
 from pipeline.errors import NotFoundError
 from pipeline.stories import explain, render_story
-from tests.versions import FILE
+from pipeline.stories.trials import tried
+from tests.versions import COUNTS, FILE, INPUTS, fated, judged, paired, sample, write
 
 
 def test_explain_tells_a_records_story_by_its_id(root: str) -> None:
@@ -100,3 +104,107 @@ def test_a_rendered_story_shows_no_control_characters_of_the_data(root: str) -> 
     assert "\x1b" not in text
     assert 'extra     {"lang": "en?[31m"}' in text
     assert "changed  prompt.line_ends by normalisation" in text
+
+
+def two_versions(root: str) -> None:
+    """The sample; then p1 is dropped by a rule and j9 on p9 is new. The manifest names four rules of every kind."""
+    rows = sample()
+    rows["judgements"].append(judged("j9", "p9", 6, "a"))
+    rows["train"] = [paired("train", "p9", ["j9"], (1, 0, 0), prompt_id="q9", chosen_id="r9", agreement=1.0)]
+    low = {"stage": "rules", "reason": "low_agreement", "score": 0.5, "threshold": 0.65}
+    rows["dropped"].append(paired("dropped", "p1", ["j1", "j2"], (1, 1, 0), split="train", agreement=0.5, **low))
+    rows["ledger"][0] = fated("j1", 0, "dropped", "low_agreement", stage="rules", score=0.5, threshold=0.65, pair_id="p1")
+    rows["ledger"][2] = fated("j2", 2, "dropped", "low_agreement", stage="rules", score=0.5, threshold=0.65, pair_id="p1")
+    rows["ledger"].append(fated("j9", 6, "published", "train", pair_id="p9"))
+    rules = [
+        {"name": "tie", "kind": "drop_if", "columns": ["tie"], "sql": "tie", "share": "0"},
+        {"name": "low_agreement", "kind": "drop_if", "columns": ["agreement"], "sql": "agreement < 0.65", "share": "0"},
+        {"name": "longest", "kind": "drop_top_share", "columns": ["chosen_chars"], "sql": "", "share": "0.2"},
+        {"name": "read", "kind": "drop_if", "columns": ["tie"], "sql": "tie or read_csv('x')", "share": "0"},
+    ]
+    for name, told in (("v000001", sample()), ("v000002", rows)):
+        manifest = {"files": write(root, told, name), "inputs": INPUTS, "counts": COUNTS, "rules": rules}
+        storage.write_json(f"{root}/{name}/manifest.json", manifest)
+    storage.write_bytes(f"{root}/CURRENT", b"v000002\n")
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = str(tmp_path_factory.mktemp("twice") / "demo")
+    two_versions(root)
+    return root
+
+
+def test_every_rule_is_tried_in_order_until_one_drops_the_pair(twice: str) -> None:
+    trials = explain(twice, "p1").rules["p1"]
+
+    assert [(one.rule, one.outcome, one.values) for one in trials] == [
+        ("tie", "does not apply", {"tie": False}),
+        ("low_agreement", "applies", {"agreement": 0.5}),
+        ("longest", "not tried", {}),
+        ("read", "not tried", {}),
+    ]
+
+
+def test_a_condition_that_could_reach_files_is_not_evaluated(twice: str) -> None:
+    trials = explain(twice, "p9").rules["p9"]
+
+    assert [(one.rule, one.outcome) for one in trials[:3]] == [(name, "does not apply") for name in ("tie", "low_agreement", "longest")]
+    assert trials[3].outcome == "cannot be told"
+    assert "'read_csv'" in str(trials[3].detail)
+
+
+def test_a_story_tells_what_became_of_it_in_every_version(twice: str) -> None:
+    assert [(one.version, one.current, one.id, one.fate) for one in explain(twice, "p1").fates] == [
+        ("v000001", False, "p1", "published"),
+        ("v000002", True, "p1", "dropped"),
+    ]
+    records = [one for one in explain(twice, "j9").fates if one.kind == "record"]
+    assert [(one.version, one.fate) for one in records] == [("v000001", "absent"), ("v000002", "published")]
+    text = render_story(explain(twice, "p1"))
+    assert "  v000001  pair p1: published, in train, chosen ra, 2 vote(s), p_chosen 0.5" in text
+    assert "  v000002* pair p1: dropped, at rules: low_agreement, chosen ra, 2 vote(s), p_chosen 0.75" in text
+    assert "  rule     low_agreement: applies (agreement 0.5) - agreement < 0.65" in text
+
+
+def test_the_version_that_knows_it_is_told_unless_one_is_named(twice: str) -> None:
+    Path(twice, "CURRENT").write_text("v000001\n", encoding="utf-8")
+    try:
+        assert explain(twice, "p9").version == "v000002"
+        assert explain(twice, "p2").version == "v000001"
+        with pytest.raises(NotFoundError, match="v000001: nothing is known as 'p9'"):
+            explain(twice, "p9", "v000001")
+    finally:
+        Path(twice, "CURRENT").write_text("v000002\n", encoding="utf-8")
+
+
+def test_a_response_or_a_prompt_is_told_by_its_pairs(twice: str, rated_root: str) -> None:
+    assert {row["pair_id"] for row in explain(twice, "r9").pairs} == {"p9"}
+    assert {row["pair_id"] for row in explain(twice, "q9").pairs} == {"p9"}
+    assert {row["pair_id"] for row in explain(twice, "ra").pairs} == {"p1", "p2", "p3"}
+    assert [row["rating_id"] for row in explain(rated_root, "r-Hm.").ratings] == ["r4", "r4"]
+
+
+def test_a_version_that_cannot_be_read_has_a_line_of_its_own(twice: str, tmp_path: Path) -> None:
+    root = str(shutil.copytree(twice, tmp_path / "demo"))
+    next(Path(root, "v000001", "data").iterdir()).unlink()
+
+    first, second = explain(root, "p1").fates
+
+    assert (first.kind, first.fate, second.fate) == ("version", "unreadable", "dropped")
+    assert "is missing" in first.told
+
+
+def test_pairs_that_left_before_the_rules_were_tried_by_none_and_those_not_selected_by_all() -> None:
+    near = {**paired("dropped", "near", [], (1, 0, 0), stage="deduplicate", reason="near_duplicate"), "fate": "dropped"}
+    capped = {**paired("dropped", "capped", [], (1, 0, 0), stage="select", reason="cap_source"), "fate": "dropped"}
+    flagged = {"name": "tie", "kind": "drop_if", "columns": ["tie"], "sql": "tie"}
+    shares = {"name": "top", "kind": "drop_top_share", "columns": ["chosen_chars"], "share": "0.5"}
+
+    found = tried([near, capped], [flagged, shares, "tie"], lambda rule: 9.0)
+
+    assert list(found) == ["capped"]
+    assert [(one.rule, one.outcome, one.detail) for one in found["capped"]] == [
+        ("tie", "does not apply", None),
+        ("top", "does not apply", "cut at 9"),
+    ]

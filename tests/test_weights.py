@@ -1,5 +1,7 @@
 """Soft labels and weights, with numbers worked out by hand."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline import weights
+from pipeline.config import WeightsConfig
+from pipeline.errors import ConfigError
 from pipeline.stage import partition_buckets
 
 SOURCES = pl.lit(["s", "t"])
@@ -151,3 +155,66 @@ def test_the_mean_weight_is_taken_over_partitions_without_ties() -> None:
     assert weights.reduce_mean([weights.summarise_mean(pairs.slice(i, 1)) for i in range(3)]) == pytest.approx(1.25)
     assert weights.reduce_mean([]) == 1.0
     assert weights.reduce_mean([weights.summarise_mean(pairs.tail(1))]) == 1.0
+
+
+def value(expression: pl.Expr, **columns: list[float | None]) -> list[float]:
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64)).select(expression).to_series().to_list()
+
+
+def test_semantic_weights_of_the_reference() -> None:
+    found = value(weights.semantic(pl.col("cosine"), 5.0), cosine=[0.8, 1.0, 1.0000001, -1.0, None])
+    assert found == pytest.approx([0.367879, 1.0, 1.0, 4.54e-5, 1.0], abs=1e-6)
+    assert max(found) <= 1
+
+
+def test_combined_rewards_of_the_reference() -> None:
+    gaps = [pl.col("first"), pl.col("second")]
+    assert value(weights.rewarded(gaps[:1]), first=[0.0, None]) == pytest.approx([-0.693147] * 2, abs=1e-6)
+    # Raw sums are 1 both times.
+    assert value(weights.rewarded(gaps), first=[2.0, 0.5], second=[-1.0, 0.5]) == pytest.approx([-1.440190, -0.948154], abs=1e-6)
+    assert value(weights.rewarded(gaps[:1]), first=[-800.0, 800.0]) == pytest.approx([-800.0, 0.0])
+
+
+@pytest.mark.parametrize(("progress", "expected"), [(0.0, 0.2), (0.5, 0.6), (1.0, 1.0), (2.0, 1.0)])
+def test_curriculum_weights_of_the_reference(progress: float, expected: float) -> None:
+    found = value(weights.curriculum(pl.col("easy"), progress), easy=[0.2, 1.0, 3.0, None])
+    assert found == pytest.approx([expected, 1.0, 1.0, min(1.0, progress)])
+
+
+def factored(pairs: pl.DataFrame, **config: Any) -> list[float]:
+    asked = weights.check_factors(WeightsConfig.model_validate(config))
+    assert set(asked.columns) <= set(pairs.columns)
+    found = weights.add_factors(pairs, asked)
+    assert found.columns == pairs.columns
+    return found["weight"].to_list()
+
+
+def several() -> pl.DataFrame:
+    about = {"pair_id": ["1", "2", "3"], "prompt_id": ["p", "p", "q"], "cosine_prompt_chosen": [0.8, 1.0, None]}
+    signals = {"rm_mean": [0.0, None, 2.0], "agreement": [0.5, 1.0, 0.0]}
+    return pl.DataFrame({**about, **signals, "weight": pl.Series([1.0, 2.0, 3.0], dtype=pl.Float32)})
+
+
+def test_prompts_count_alike_whatever_the_number_of_their_pairs() -> None:
+    assert factored(several().with_columns(weight=pl.lit(1.0, pl.Float32)), per_prompt=True) == [0.5, 0.5, 1.0]
+
+
+def test_factors_multiply_the_weight_there_is() -> None:
+    assert factored(several()) == [1.0, 2.0, 3.0]
+    assert factored(several(), semantic=5.0) == pytest.approx([0.367879, 2.0, 3.0], abs=1e-6)
+    assert factored(several(), rewards=["rm_mean"]) == pytest.approx([0.5, 1.0, 3 * 0.880797])
+    assert factored(several(), curriculum={"easiness": "agreement", "progress": 0}) == pytest.approx([0.5, 2.0, 0.0])
+    everything = {"per_prompt": True, "semantic": 5.0, "rewards": ["rm_mean"], "curriculum": {"easiness": "agreement", "progress": 0.5}}
+    assert factored(several(), **everything)[2] == pytest.approx(3 * 0.880797 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"rewards": ["rm_mean", "rm_men"]}, r"weights\.rewards\.1: unknown column 'rm_men'; did you mean 'rm_mean'"),
+        ({"curriculum": {"easiness": "tie", "progress": 0.5}}, r"weights\.curriculum\.easiness: 'tie' gives Boolean; expected a number"),
+    ],
+)
+def test_a_factor_that_is_no_number_is_named(config: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        weights.check_factors(WeightsConfig.model_validate(config))

@@ -59,20 +59,37 @@ def _curate(config: Path, limit: int | None) -> None:
 def plan(
     config: Annotated[Path, typer.Argument(help="The dataset's config.")] = DEFAULT_CONFIG,
     limit: Annotated[int | None, typer.Option(min=1, help="Read only the first rows of each file.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Count what is reused and stop: embed nothing to find out the requests.")] = False,
     form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
     debug: DebugOption = False,
 ) -> None:
-    """Say what a run would ask of language models, and what that can cost; nothing is asked and nothing is published."""
+    """Say what of the input is new, what a run reuses, and what it would ask of language models; nothing is asked or published.
+
+    Which pairs are asked about is known when all texts are embedded. So where the config names endpoints, texts that are new are embedded
+    after the first lines (the run finds them in the store), unless with --quick.
+    """
     if form not in ("table", "json"):
         raise ConfigError(f"--format {form}: expected table or json.")
-    rules.check(load_config(config))
+    loaded = load_config(config)
+    rules.check(loaded)
     make_prefect_home()
-    from flows import planning
-    from flows.curate import plan_flow
+    from flows import planning, reusing
+    from flows.curate import plan_flow, reuse_flow
 
-    told = plan_flow(str(config), limit, threads=os.cpu_count() or 1)
+    threads = os.cpu_count() or 1
+    found = reuse_flow(str(config), limit, threads)
+    if form == "table":
+        for sentence in reusing.sentences(found):
+            out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    asks = not quick and (bool(loaded.judges) or loaded.rationales.endpoint is not None)
+    told = plan_flow(str(config), limit, threads) if asks else None
     if form == "json":
-        sys.stdout.write(json.dumps(planning.document(told), ensure_ascii=False, indent=2) + "\n")
+        document = {"reuse": reusing.document(found), **(planning.document(told) if told is not None else {})}
+        sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+        return
+    if told is None:
+        unknown = "Requests: not counted (--quick)." if quick and (loaded.judges or loaded.rationales.endpoint is not None) else None
+        out.print(unknown or "Nothing is to be asked: no judge and no endpoint for rationales.", highlight=False)
         return
     if told.lines:
         table = Table(box=None, pad_edge=False)

@@ -5,6 +5,7 @@
 
 import difflib
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,9 +14,12 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 
 from pipeline.config.models import BudgetConfig, EndpointConfig, JudgeConfig, PriceConfig, RationalesConfig, RubricConfig
 from pipeline.config.parts import Name, Part
+from pipeline.config.selection import SelectionConfig, WeightsConfig
 from pipeline.errors import ConfigError
 
-__all__ = ["BudgetConfig", "EndpointConfig", "JudgeConfig", "PriceConfig", "RationalesConfig", "RubricConfig"]
+__all__ = [
+    "BudgetConfig", "EndpointConfig", "JudgeConfig", "PriceConfig", "RationalesConfig", "RubricConfig", "SelectionConfig", "WeightsConfig",
+]  # fmt: skip
 
 AnnotatorKind = Literal["human", "judge", "reward_model"]
 LayoutName = Literal["chosen_rejected", "ab", "votes", "ratings", "candidates"]
@@ -137,8 +141,10 @@ class RatingsConfig(Part):
         description="mean: the mean of the criteria (an overall score beside them left out); each: every criterion by itself; "
         "or one criterion's name.",
     )
-    pairs: Literal["best_vs_worst", "best_vs_rest", "adjacent", "all"] = Field(
-        default="best_vs_worst", description="Which responses that one annotator scored under one prompt are compared."
+    pairs: Literal["best_vs_worst", "best_vs_random", "best_vs_rest", "adjacent", "all"] = Field(
+        default="best_vs_worst",
+        description="Which responses that one annotator scored under one prompt are compared; best_vs_random: the best with one of the "
+        "others, whichever has the least id, which is a hash (UltraFeedback binarised so; PF-PPO, 2024, on why).",
     )
     min_gap: float = Field(
         default=0.0, ge=0.0, le=1.0, description="Smallest gap, as a share of the scale, that is a preference; a gap of 0 is a tie."
@@ -472,23 +478,6 @@ class ConsensusConfig(Part):
     )
 
 
-class WeightsConfig(Part):
-    """The column `weight`: a product of these, 1 on average over the published pairs. A label never changes."""
-
-    noise: bool = Field(
-        default=False, description="By how likely the label is right: max(0, 1 - 3 (1 - p_soft)), or 2 p_soft - 1 without a noise_score."
-    )
-    strength: bool = Field(default=False, description="By the strength of the votes (HelpSteer2-Preference 2024: as weight it helps).")
-    balance: str | None = Field(
-        default=None, description="A signal, chosen less rejected (chars_gap ...): weights under which it does not tell who won."
-    )
-
-    @property
-    def any(self) -> bool:
-        """Whether pairs weigh anything but 1."""
-        return self.noise or self.strength or self.balance is not None
-
-
 class ShareConfig(Part):
     """A share of the pairs, ranked by one signal."""
 
@@ -538,12 +527,27 @@ class RulesConfig(Part):
 class PublishConfig(Part):
     """What the published version looks like."""
 
-    validation_share: float = Field(default=0.05, ge=0.0, lt=1.0, description="Share of prompt clusters held out.")
+    validation_share: float = Field(default=0.05, ge=0.0, lt=1.0, description="Share of new prompt clusters held out as validation.")
+    test_share: float = Field(default=0.0, ge=0.0, lt=1.0, description="Share of new prompt clusters held out as test.")
+    stratify_by: Literal["source"] | None = Field(
+        default=None,
+        description="source: the shares hold within every source. Another row may then change which new prompts are held out, never the "
+        "split of one that has one.",
+    )
     split_by: Literal["near_prompts", "equal_prompts"] = Field(
         default="near_prompts",
         description="What never crosses the split: prompts that near duplicates link, over any number of steps; or equal ones only.",
     )
     rows_per_shard: int = Field(default=50_000, gt=0, description="Pairs in one Parquet file.")
+
+    @model_validator(mode="after")
+    def _some_train(self) -> "PublishConfig":
+        if Fraction(repr(self.validation_share)) + Fraction(repr(self.test_share)) >= 1:
+            raise ValueError(
+                f"validation_share {self.validation_share:g} and test_share {self.test_share:g} leave nothing to train on; "
+                "expected a sum below 1"
+            )
+        return self
 
 
 class PipelineConfig(Part):
@@ -565,6 +569,7 @@ class PipelineConfig(Part):
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     judges: list[JudgeConfig] = Field(default_factory=list)
     rationales: RationalesConfig = Field(default_factory=RationalesConfig)
+    selection: SelectionConfig = Field(default_factory=SelectionConfig)
     weights: WeightsConfig = Field(default_factory=WeightsConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
     partitions: int | None = Field(

@@ -142,7 +142,9 @@ def _fit_run(said: pl.DataFrame, pairs: pl.DataFrame, nodes: pl.DataFrame, group
         said[name].to_numpy() for name in ("block", "low", "high", "slope", "shift", "vote", "count")
     )
     width = int(_width(groups["responses"].to_numpy()).max(initial=2))
-    scores, covariance, steps, converged = _solve(_Votes(block, low, high, slope, shift, (vote + 1) / 2, count), blocks, width, ridge)
+    scores, covariance, steps, converged = solve_blocks(
+        BlockVotes(block, low, high, slope, shift, (vote + 1) / 2, count), blocks, width, ridge
+    )
 
     log_odds = slope * (scores[block, high] - scores[block, low]) + shift
     tie_odds = _tie_odds(block, log_odds, count, vote == 0, blocks)
@@ -186,7 +188,7 @@ def _noted(fits: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Votes:
+class BlockVotes:
     """V counted votes: the block of each, the places of its sides in there, its model, and how it fell."""
 
     block: Ints
@@ -197,15 +199,15 @@ class _Votes:
     target: Floats  # 0 low, 0.5 tie, 1 high
     count: Floats
 
-    def of(self, alive: npt.NDArray[np.bool_]) -> "_Votes":
+    def of(self, alive: npt.NDArray[np.bool_]) -> "BlockVotes":
         """The votes of the blocks that are alive, which are numbered anew."""
         kept = alive[self.block]
         number = np.cumsum(alive) - 1
         block, low, high = number[self.block[kept]], self.low[kept], self.high[kept]
-        return _Votes(block, low, high, self.slope[kept], self.shift[kept], self.target[kept], self.count[kept])
+        return BlockVotes(block, low, high, self.slope[kept], self.shift[kept], self.target[kept], self.count[kept])
 
 
-def _solve(votes: _Votes, blocks: int, width: int, ridge: float) -> tuple[Floats, Floats, Ints, npt.NDArray[np.bool_]]:
+def solve_blocks(votes: BlockVotes, blocks: int, width: int, ridge: float) -> tuple[Floats, Floats, Ints, npt.NDArray[np.bool_]]:
     """Posterior modes (blocks, width), Laplace covariances (blocks, width, width), steps taken and whether each block converged.
 
     A logistic loss changes its curvature by at most e^u while no vote's log-odds change by more than u, so that a Newton step of u always
@@ -235,7 +237,7 @@ def _solve(votes: _Votes, blocks: int, width: int, ridge: float) -> tuple[Floats
     return scores, covariance, steps, ~alive
 
 
-def _laplacian(one: Ints, other: Ints, votes: _Votes, stiffness: Floats, blocks: int, width: int) -> Floats:
+def _laplacian(one: Ints, other: Ints, votes: BlockVotes, stiffness: Floats, blocks: int, width: int) -> Floats:
     """The votes' part of the curvature, (blocks, width, width)."""
     total = np.zeros(blocks * width * width)
     for row, column, sign in ((one, votes.low, 1), (other, votes.high, 1), (one, votes.high, -1), (other, votes.low, -1)):

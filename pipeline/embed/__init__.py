@@ -9,16 +9,19 @@ Where a vector is the mean of token states, its length before it was scaled to 1
 of tokens, the sum of the states is known again (`pipeline.ches.encoder`).
 """
 
-from pipeline.embed.loading import BUNDLED, load_encoder, load_tokenizer, precision
+from pipeline.embed.loading import BUNDLED, load_encoder, load_fast_tokenizer, load_tokenizer, precision
 from pipeline.embed.tables import Encoded, Encoder, embedding_schema, encode_table, missing_texts, vectors_of
+from pipeline.embed.windows import BareTokenizer
 
 __all__ = [
     "BUNDLED",
+    "BareTokenizer",
     "Encoded",
     "Encoder",
     "embedding_schema",
     "encode_table",
     "load_encoder",
+    "load_fast_tokenizer",
     "load_tokenizer",
     "missing_texts",
     "precision",

@@ -4,13 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config import EmbedConfig
 from pipeline.embed.sentence import SentenceEncoder
 from pipeline.embed.tables import Encoder
 from pipeline.embed.windows import BareTokenizer
 from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 BUNDLED = "bundled-minilm"
 
@@ -55,18 +58,32 @@ def load_tokenizer(name: str) -> BareTokenizer:
     Raises:
         ConfigError: it is not there, or has no fast version.
     """
+    return BareTokenizer(load_fast_tokenizer(name, "content.truncation.tokenizer"))
+
+
+def load_fast_tokenizer(name: str, key: str) -> "PreTrainedTokenizerFast":
+    """Load the tokenizer of a model as transformers has it, with its chat template if there is one.
+
+    Args:
+        name: a folder, or a hub id that the network or the hub's cache has.
+        key: where the name was given, for messages.
+
+    Raises:
+        ConfigError: it is not there, or has no fast version.
+    """
     from transformers import AutoTokenizer
 
     try:
         found: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False, use_fast=True)  # type: ignore[no-untyped-call, unused-ignore]
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(
-            f"content.truncation.tokenizer: {name!r} cannot be loaded: {first_line(error)}. "
+            f"{key}: {name!r} cannot be loaded: {first_line(error)}. "
             "Expected a folder with tokenizer.json, or a hub id."
         ) from error
     if not found.is_fast:
-        raise ConfigError(f"content.truncation.tokenizer: {name!r} has no fast tokenizer (tokenizer.json); name another.")
-    return BareTokenizer(found)
+        raise ConfigError(f"{key}: {name!r} has no fast tokenizer (tokenizer.json); name another.")
+    fast: PreTrainedTokenizerFast = found
+    return fast
 
 
 def precision(config: EmbedConfig) -> Literal["float32", "bfloat16"]:

@@ -4,6 +4,7 @@ A text that does not fit into the model's input is cut into windows without over
 is the mean of theirs, weighted by their tokens. A text that fits is its own only window.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -53,6 +54,7 @@ class BareTokenizer:
         self._tokenizer = type(backend).from_str(backend.to_str())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self.fingerprint = hashlib.blake2b(self._tokenizer.to_str().encode(), digest_size=16).hexdigest()  # equal ones cut texts alike
 
     def tokens(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """The tokens of N texts end to end, int32 (T,), and how many each text has, int64 (N,)."""

@@ -3,55 +3,21 @@
 A format is a pure function of the rows it is handed, so that shards are exported one after the other, each in parts of any size.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
-import pyarrow as pa
+from collections.abc import Callable
 
 from pipeline.export import critique, questions, rationale, self_rationalization
-from pipeline.export.trl import reads_of_trl, schema_of_trl, to_trl
-from pipeline.stage import StageResult
+from pipeline.export.form import Facts, Format, Options
+from pipeline.export.frameworks import FORMATS as FRAMEWORKS
+from pipeline.export.goals import reward_conditioned
+from pipeline.export.listwise import list_pairs, listwise
+from pipeline.export.prompts import prompts
+from pipeline.export.reward import reward
+from pipeline.export.soft import soft
+from pipeline.export.stepwise import stepwise
+from pipeline.export.trl import trl
+from pipeline.export.unpaired import unpaired
 
-
-@dataclass(frozen=True)
-class Options:
-    """What a format may be asked for.
-
-    Attributes:
-        reference_logps: log-probabilities of both answers under the reference model.
-        kinds: of rationales; those that the format takes by itself when empty.
-    """
-
-    reference_logps: bool = False
-    kinds: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Format:
-    """What a format needs and gives.
-
-    Attributes:
-        reads: columns of PAIR.
-        schema: of the rows it gives.
-        convert: pairs with those columns, in any order, and one table for each of `beside` -> `kept` of that schema, in the order of the
-            pairs, and `dropped` pairs with `reason`.
-        beside: other parts of a version and their columns; the rows of the pairs handed over.
-        kinds: of rationales that may be asked for.
-        reference_logps: whether they may be asked for.
-    """
-
-    reads: tuple[str, ...]
-    schema: pa.Schema
-    convert: Callable[..., StageResult]
-    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    kinds: tuple[str, ...] = ()
-    reference_logps: bool = False
-
-
-def trl(options: Options) -> Format:
-    """TRL's explicit preference format; see `pipeline.export.trl`."""
-    reference = options.reference_logps
-    return Format(reads_of_trl(reference), schema_of_trl(reference), lambda pairs: to_trl(pairs, reference), reference_logps=True)
+__all__ = ["FORMATS", "Facts", "Format", "Options"]
 
 
 def with_rationale(options: Options) -> Format:
@@ -67,18 +33,31 @@ def critiques(options: Options) -> Format:
     return Format(
         questions.READS, critique.SCHEMA, lambda pairs, rationales: critique.to_critique(pairs, rationales, options.kinds),
         beside={"rationales": critique.READS_OF_RATIONALES}, kinds=(*rationale.WRITTEN, critique.RUBRIC),
+        represents=frozenset({"tools", "tool_calls", "turns", "no_prompt"}),
     )  # fmt: skip
 
 
 def among_judgements(options: Options) -> Format:
     """Preference pairs among judgements; see `pipeline.export.self_rationalization`."""
     beside = {"judgements": self_rationalization.READS_OF_JUDGEMENTS, "rationales": self_rationalization.READS_OF_RATIONALES}
-    return Format(questions.READS, self_rationalization.SCHEMA, self_rationalization.to_self_rationalization, beside)
+    return Format(
+        questions.READS, self_rationalization.SCHEMA, self_rationalization.to_self_rationalization, beside,
+        represents=frozenset({"tools", "tool_calls", "turns", "no_prompt"}),
+    )  # fmt: skip
 
 
 FORMATS: dict[str, Callable[[Options], Format]] = {
     "trl": trl,
+    "unpaired": unpaired,
+    "reward": reward,
+    "prompts": prompts,
+    "soft": soft,
+    "listwise": listwise,
+    "list-pairs": list_pairs,
+    "reward-conditioned": reward_conditioned,
+    "stepwise": stepwise,
     "rationale": with_rationale,
     "critique": critiques,
     "self-rationalization": among_judgements,
+    **FRAMEWORKS,
 }

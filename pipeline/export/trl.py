@@ -1,4 +1,6 @@
-"""Pairs as TRL's trainers read them: `prompt`, `chosen` and `rejected` as messages, perhaps with log-probabilities of the reference.
+"""Pairs as TRL's trainers read them: `prompt`, `chosen` and `rejected`, perhaps with log-probabilities of the reference.
+
+With an explicit prompt, as messages, unless asked otherwise: what both answers begin with is what TRL takes for an implicit one.
 
 Checked against trl 1.16. The shards of data/ can be trained on as they are; an export has no other columns, no null fields in its
 messages (some chat templates ask whether `tool_calls` is there, not what it holds), and, where asked, `ref_chosen_logps` and
@@ -22,45 +24,60 @@ Not `DPOConfig(precompute_ref_log_probs=True)`: that computes them again, and st
 A trainer that is not told ignores them and runs its reference model, as without.
 """
 
+from typing import Final
+
 import polars as pl
 import pyarrow as pa
 
-from pipeline.export.messages import SIDES, SPOKEN, mangled, spoken
+from pipeline.export.form import Format, Options
+from pipeline.export.sides import TAKES, fields_of_sides, reads_of_sides, said_by, shaped
 from pipeline.stage import StageResult, split_by_reason
 
-_LOGPS = {"chosen_logp": "ref_chosen_logps", "rejected_logp": "ref_rejected_logps"}
+_LOGPS: Final = {"chosen_logp": "ref_chosen_logps", "rejected_logp": "ref_rejected_logps"}
 
 
-def reads_of_trl(reference: bool) -> tuple[str, ...]:
-    """The columns of PAIR that `to_trl` needs."""
-    return (*SIDES, "tools", *(_LOGPS if reference else ()))
+def trl(options: Options) -> Format:
+    """TRL's preference format; see the module."""
+    schema = pa.schema([*fields_of_sides(options), *_logps(options)])
+    reads = (*reads_of_sides(options), *(_LOGPS if options.reference_logps else ()))
+    return Format(
+        reads, schema, lambda pairs: to_trl(pairs, options), takes={*TAKES, "reference_logps"}, represents=said_by(options),
+        single_turns=options.form == "text" and not options.template, advice=lambda _: _advice(options),
+    )  # fmt: skip
 
 
-def schema_of_trl(reference: bool) -> pa.Schema:
-    """The columns that `to_trl` gives; none may be null."""
-    numbers = [pa.field(name, pa.float64(), nullable=False) for name in _LOGPS.values()] if reference else []
-    return pa.schema([*(pa.field(name, SPOKEN, nullable=False) for name in SIDES), *numbers])
+def _logps(options: Options) -> "list[pa.Field[pa.DataType]]":
+    return [pa.field(name, pa.float64(), nullable=False) for name in _LOGPS.values()] if options.reference_logps else []
 
 
-def to_trl(pairs: pl.DataFrame, reference: bool = False) -> StageResult:
-    """Pairs in TRL's explicit preference format.
+def _advice(options: Options) -> list[str]:
+    if options.weights != "column":
+        return []
+    return ["TRL's trainers drop a column `weight` without a word; a trainer of your own may read it. --weights repeat needs none."]
 
-    There is no column for weights: DPOTrainer drops what it does not know without a word.
+
+def to_trl(pairs: pl.DataFrame, options: Options = Options()) -> StageResult:  # noqa: B008  # frozen
+    """Pairs in TRL's preference format.
+
+    There is no column for weights unless it is asked for: DPOTrainer drops what it does not know without a word.
 
     Args:
-        pairs: with the columns of `reads_of_trl`, in any order.
-        reference: also the log-probabilities of both answers under the reference model.
+        pairs: with the columns that `trl` reads, in any order.
+        options: prompt, form, render, tools, weights; reference_logps: also those of both answers under the reference model.
 
     Returns:
-        `kept`, of `schema_of_trl`, in the order of the pairs, and `dropped` with the first reason that applies: those of
-        `pipeline.export.messages.mangled`, and `no_reference_logps` (one is null or not finite: TRL stops at a null).
+        `kept`, of the schema of `trl`, in the order of the pairs, and `dropped` with the first reason that applies: those of
+        `pipeline.export.sides.shaped`, and `no_reference_logps` (one is null or not finite: TRL stops at a null).
 
     Source: TRL's dataset formats; trl/trainer/dpo_trainer.py (2026).
     """
-    reasons = mangled()
-    numbers = {}
-    if reference:
-        reasons["no_reference_logps"] = ~pl.all_horizontal(pl.col(name).is_not_null() & pl.col(name).is_finite() for name in _LOGPS)
-        numbers = {given: pl.col(name) for name, given in _LOGPS.items()}
-    done = split_by_reason(pairs, reasons)
-    return StageResult(kept=done.kept.select(**{side: spoken(side) for side in SIDES}, **numbers), dropped=done.dropped)
+    rows = pairs
+    lacking: list[pl.DataFrame] = []
+    if options.reference_logps:
+        known = pl.all_horizontal(pl.col(name).is_not_null() & pl.col(name).is_finite() for name in _LOGPS)
+        told = split_by_reason(rows, {"no_reference_logps": ~known})
+        rows, lacking = told.kept, [told.dropped]
+    done = shaped(rows, options)
+    numbers = {given: pl.col(name) for name, given in _LOGPS.items()} if options.reference_logps else {}
+    kept = done.kept.select(*(one.name for one in fields_of_sides(options)), **numbers)
+    return StageResult(kept, pl.concat([done.dropped, *lacking]))

@@ -6,6 +6,7 @@ as votes on that pair's prompt and answers.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -17,10 +18,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
+from pipeline.errors import UnreadableFileError
 from pipeline.schemas import JUDGEMENT, PAIR
 from pipeline.stage import ASKED
 
 BATCH_ROWS = 20_000
+# A page whose checksum is another one is refused; pages of older versions have none.
+CHECKED = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True))
 _TEXTS = ("prompt_id", "prompt", "tools", "chosen_id", "chosen", "rejected_id", "rejected")  # of a pair that others were merged into
 
 
@@ -40,14 +44,17 @@ def read_votes(place: str, version_folder: str, source: str, name: str, limit: i
         may be held out for what its votes do not say, such as a test split of a dropped pair with its prompt. `moved_from`: the
         pair that the vote was given on where it was merged into another, whose prompt, answers and `pair_id` the row then has
         (side a stays side a); null for others. `moved_a_id`: what its response_a_id was there.
+
+    Raises:
+        UnreadableFileError: the file was altered or cut after it was published.
     """
     published = _published_pairs(version_folder, ["pair_id", "split"])
     pairs = published.column("pair_id").combine_chunks()
     split = pl.DataFrame(published).rename({"split": "source_split"})
     left = limit
     position = 0
-    with fsspec.open(place, "rb") as file:
-        parquet = pq.ParquetFile(file)
+    with _as_published(place), fsspec.open(place, "rb") as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
         stand = _merged_into(parquet, version_folder, pairs)
         for batch in parquet.iter_batches(BATCH_ROWS, columns=JUDGEMENT.names):
             table = _with_later(pa.table(batch)).append_column("_row", pa.array(range(position, position + batch.num_rows), pa.int64()))
@@ -97,7 +104,7 @@ def count_votes(place: str, version_folder: str) -> int:
     fs, path = url_to_fs(place)
     con = duckdb.connect()
     try:
-        con.register("judgements", ds.dataset(path, schema=JUDGEMENT, filesystem=fs, format="parquet"))
+        con.register("judgements", ds.dataset(path, schema=JUDGEMENT, filesystem=fs, format=CHECKED))
         con.register("pairs", _published_pairs(version_folder, ["pair_id"]))
         counted = con.execute(
             "select count(*) from judgements where not is_copy and coalesce(merged_into, pair_id) in (select pair_id from pairs)"
@@ -113,8 +120,26 @@ def _published_pairs(version_folder: str, columns: list[str], wanted: "pa.Chunke
     if not fs.exists(path):
         return pa.schema([PAIR.field(name) for name in columns]).empty_table()
     only = None if wanted is None else pc.field("pair_id").isin(wanted)
-    pairs: pa.Table = ds.dataset(path, filesystem=fs, format="parquet").to_table(columns=columns, filter=only)
+    with _as_published(f"{version_folder}/data"):
+        pairs: pa.Table = ds.dataset(path, filesystem=fs, format=CHECKED).to_table(columns=columns, filter=only)
     return pairs
+
+
+@contextmanager
+def _as_published(place: str) -> Iterator[None]:
+    """Name the place of pages that are not what was published.
+
+    Raises:
+        UnreadableFileError: a page's checksum, or its form, is another one.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # the store's own; it may pass
+            raise
+        raise UnreadableFileError(
+            f"{place}: was altered or cut after it was published ({error}). It is not read; `prefine verify` names the file."
+        ) from error
 
 
 def _with_later(judgements: pa.Table) -> pa.Table:

@@ -27,29 +27,49 @@ class Tokenizer(Protocol):
 
 
 def add_truncation(pairs: pl.DataFrame, tokenizer: Tokenizer, lengths: Sequence[int]) -> pl.DataFrame:
-    """Add `prompt_tokens`, `common_prefix_tokens` and `identical_at_lengths`.
-
-    `common_prefix_tokens`: leading tokens that both answers share. A pair whose `prompt_tokens + common_prefix_tokens` is at least L
-    is one text twice to a trainer that keeps the first L tokens: it teaches nothing, or, with an end of turn on one side, the wrong
-    thing. `identical_at_lengths`: those of `lengths` at which that is so, ascending; the whole of two equal answers counts, however
-    short. A chat template adds some tokens a message, which are not counted.
+    """`add_token_counts` and `add_identical_lengths`.
 
     Args:
         pairs: PAIR rows, of any order.
         tokenizer: of the model to be trained, or one like it.
         lengths: in tokens of prompt and answer together, each at least 1.
     """
+    return add_identical_lengths(add_token_counts(pairs, tokenizer), lengths)
+
+
+def add_token_counts(pairs: pl.DataFrame, tokenizer: Tokenizer) -> pl.DataFrame:
+    """Add `prompt_tokens` and `common_prefix_tokens`, the leading tokens that both answers share.
+
+    A chat template adds some tokens a message, which are not counted. A pair's counts depend on its texts alone.
+
+    Args:
+        pairs: PAIR rows, of any order.
+        tokenizer: of the model to be trained, or one like it.
+    """
     prompts = pairs.select(text_of("prompt")).to_series()
     common = [np.empty(0, dtype=np.int64)]
     answers = pairs.select(text_of(side).alias(side) for side in SIDES)
     sizes = answers.select(pl.sum_horizontal(pl.all().str.len_chars().cast(pl.Int64))).to_series().to_numpy()
     common += [_common_tokens(answers[rows], tokenizer) for rows in runs_of(sizes, _SLICE_CHARACTERS)]
-    added = pairs.with_columns(
+    return pairs.with_columns(
         prompt_tokens=_token_counts(prompts, tokenizer), common_prefix_tokens=pl.Series(np.concatenate(common), dtype=pl.Int64)
     )
+
+
+def add_identical_lengths(pairs: pl.DataFrame, lengths: Sequence[int]) -> pl.DataFrame:
+    """Add `identical_at_lengths`: those of `lengths` at which both answers are cut to the same, ascending.
+
+    A pair whose `prompt_tokens + common_prefix_tokens` is at least L is one text twice to a trainer that keeps the first L tokens: it
+    teaches nothing, or, with an end of turn on one side, the wrong thing. The whole of two equal answers counts, however short.
+
+    Args:
+        pairs: rows of `add_token_counts`, of any order.
+        lengths: in tokens of prompt and answer together, each at least 1.
+    """
+    answers = pairs.select(text_of(side).alias(side) for side in SIDES)
     equal = answers.select(pl.col(SIDES[0]) == pl.col(SIDES[1])).to_series()
     alike = [pl.when(equal | (pl.col("prompt_tokens") + pl.col("common_prefix_tokens") >= n)).then(n) for n in sorted(set(lengths))]
-    return added.with_columns(identical_at_lengths=pl.concat_list(alike or [pl.lit(None)]).list.drop_nulls().cast(pl.List(pl.Int64)))
+    return pairs.with_columns(identical_at_lengths=pl.concat_list(alike or [pl.lit(None)]).list.drop_nulls().cast(pl.List(pl.Int64)))
 
 
 def common_prefix(left_ids: _Ids, left_offsets: _Offsets, right_ids: _Ids, right_offsets: _Offsets) -> _Offsets:

@@ -1,11 +1,14 @@
 -- Each row returned is one pair id that occurs more than once among published and dropped pairs.
--- Reads: train, validation, other (PAIR), dropped (DROPPED).
+-- Reads: train, validation, test, other (PAIR), dropped (DROPPED).
 with placed as (
     select pair_id, 'train' as place
     from train
     union all
     select pair_id, 'validation' as place
     from validation
+    union all
+    select pair_id, 'test' as place
+    from test
     union all
     select pair_id, 'other' as place
     from other

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline.export import FORMATS, Options
-from pipeline.export.trl import reads_of_trl, schema_of_trl, to_trl
+from pipeline.export.trl import to_trl
 from pipeline.schemas import MESSAGES_PL, PAIR, conform
 from tests.builders import message, says
 
@@ -49,16 +49,16 @@ def spoken(role: str, content: str) -> list[dict[str, str]]:
 
 
 def test_messages_have_a_role_and_a_content_and_nothing_else() -> None:
-    done = to_trl(table(pair("q", "x", "y"), pair("p", "", "z")))
+    done = to_trl(table(pair("q", "x", "y"), pair("p", " w", "z")))
     assert done.kept.to_dicts() == [
         {"prompt": spoken("user", "q"), "chosen": spoken("assistant", "x"), "rejected": spoken("assistant", "y")},
-        {"prompt": spoken("user", "p"), "chosen": spoken("assistant", ""), "rejected": spoken("assistant", "z")},
+        {"prompt": spoken("user", "p"), "chosen": spoken("assistant", " w"), "rejected": spoken("assistant", "z")},
     ]
     assert done.dropped.height == 0
 
 
 def test_log_probabilities_of_the_reference_have_the_names_that_trl_reads() -> None:
-    kept = to_trl(table(pair()), reference=True).kept
+    kept = to_trl(table(pair()), Options(reference_logps=True)).kept
     assert kept.select("ref_chosen_logps", "ref_rejected_logps").rows() == [(-1.0, -2.5)]
 
 
@@ -67,20 +67,24 @@ def test_pairs_that_trl_would_stop_at_or_mangle_are_dropped_with_a_reason() -> N
     rows = {
         "no_prompt": pair(prompt=[]),
         "tools": pair(tools="[]", chosen="y"),
-        "tools-call": pair(chosen=call),
-        "tools-answer": pair(prompt=[message("user", "q"), *call, message("tool", "1"), message("user", "r")]),
+        "tool_calls-call": pair(chosen=call),
+        "tool_calls-answer": pair(prompt=[message("user", "q"), *call, message("tool", "1"), message("user", "r")]),
         "other_fields-name": pair(prompt=[message("user", "q", name="ann")]),
         "other_fields-reasoning": pair(rejected=[message("assistant", "y", reasoning_content="Hm.")]),
         "several_turns": pair(chosen=[*says("assistant", "x"), *says("user", "z")]),
         "several_turns-none": pair(rejected=[]),
         "several_turns-user": pair(rejected=says("user", "y")),
+        "prompt_not_users": pair(prompt=says("assistant", "q")),
+        "prompt_not_users-system": pair(prompt=says("system", "q")),
+        "empty_answer": pair(chosen=" \u200b\n"),
+        "empty_answer-second": pair(rejected=""),
         "identical_answers": pair(chosen="y"),
         "no_reference_logps": pair(chosen_logp=None),
         "no_reference_logps-second": pair(rejected_logp=None),
         "no_reference_logps-nan": pair(rejected_logp=math.nan),
         "no_reference_logps-infinite": pair(chosen_logp=-math.inf),
     }
-    done = to_trl(table(*rows.values(), pair()), reference=True)
+    done = to_trl(table(*rows.values(), pair()), Options(reference_logps=True))
     assert done.dropped["reason"].to_list() == [name.split("-")[0] for name in rows]
     assert done.dropped.columns == [*COLUMNS, "reason"]
     assert done.kept.height == 1
@@ -90,11 +94,11 @@ def test_pairs_that_trl_would_stop_at_or_mangle_are_dropped_with_a_reason() -> N
 @pytest.mark.parametrize("reference", [False, True])
 def test_a_format_reads_columns_of_pairs_and_gives_its_schema_for_any_rows(reference: bool) -> None:
     form = FORMATS["trl"](Options(reference_logps=reference))
-    assert set(form.reads) == set(reads_of_trl(reference)) <= set(PAIR.names)
+    assert set(form.reads) <= set(PAIR.names)
     for rows in ([], [pair()], [pair(prompt=[])]):
         done = form.convert(table(*rows).select(form.reads))
         assert conform(done.kept, form.schema, "trl").num_rows + done.dropped.height == len(rows)
-    assert form.schema == schema_of_trl(reference)
+    assert form.schema.names == ["prompt", "chosen", "rejected", *(["ref_chosen_logps", "ref_rejected_logps"] if reference else [])]
 
 
 def logp(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompt: str, answer: str) -> float:

@@ -1,6 +1,7 @@
 """Endpoints in whole runs: what cannot work is said once, keys stay secret, what the data says comes first, and rules see it all."""
 
 import json
+import re
 import socket
 import urllib.request
 from collections.abc import Callable
@@ -199,9 +200,16 @@ def test_a_plan_asks_nothing_and_a_run_asks_what_it_says(scripted: Callable[...,
     judges = [{"name": "panel", "endpoint": "local", "probes": 2}]
     place = write(case(rows_of(8), [endpoint(server)], judges=judges, budget={"max_cost": 0.02}), tmp_path)
 
+    code, said, _ = prefine("plan", place, "--quick")
+    assert (code, (tmp_path / "workspace/store/embeddings").exists()) == (0, False)
+    assert "Input files, no version yet: 1 new (8 rows)." in said
+    assert "Requests: not counted (--quick)." in said
+
     code, said, _ = prefine("plan", place, "--format", "json")
     plan = json.loads(said)
     assert (code, server.log()) == (0, [])
+    assert plan["reuse"]["texts_to_embed"] == plan["reuse"]["texts"] == plan["reuse"]["texts_to_compare"] == 24
+    assert plan["reuse"]["seconds"] is None
     assert not list((tmp_path / "workspace" / "datasets").rglob("v00*"))
     requests = {line["purpose"]: line["requests"] for line in plan["lines"]}
     assert requests == {"judges": 2 * (8 + 2), "rationales": 3 * 8}
@@ -217,6 +225,10 @@ def test_a_plan_asks_nothing_and_a_run_asks_what_it_says(scripted: Callable[...,
     code, _, _ = prefine("run", place)
     assert (code, len(server.log())) == (0, sum(requests.values()))
     code, said, _ = prefine("plan", place)
+    assert "Input files, since v000001: 1 unchanged (8 rows)." in said
+    assert "Texts: 24; 24 are embedded already, 0 are to be embedded." in said
+    assert "Near duplicates: 0 texts are to be compared" in said
+    assert re.search(r"Time, without requests: about \d+ s \(from the times of v000001\)", said)
     assert "Nothing is to be asked" in said
 
 

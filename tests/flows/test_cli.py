@@ -163,7 +163,7 @@ class TestQuery:
     def test_an_unknown_format_is_wrong_usage(self, published: Path, prefine: Prefine) -> None:
         code, _, err = prefine("query", "train", "--config", published, "--format", "xml")
         assert code == 2
-        assert "expected table, csv or json" in err
+        assert "expected table, csv, json, parquet" in err
 
     def test_an_unknown_version_names_those_there_are(self, published: Path, prefine: Prefine) -> None:
         code, _, err = prefine("query", "train", "--config", published, "--version", "v000009")

@@ -13,7 +13,10 @@ from pipeline.methods import LEFT_OUT, METHODS
 Prefine = Callable[..., tuple[int, str, str]]
 
 # Of reward models, rules that balance and language models: the demo has none of them; tests/test_methods.py makes theirs.
-NOT_IN_THE_DEMO = {"rm_label_agreement", "rm_mean_negative", "balance_*", "reference_misranks", "reference_misranks_per_token"}
+# The demo selects nothing.
+NOT_SELECTED = {"mixture_before", "mixture_after", "mixture_requested", "vendi_prompts_q*", "vendi_chosen_q*"}
+NOT_SCORED = {"rm_label_agreement", "rm_mean_negative", "reference_misranks", "reference_misranks_per_token"}
+NOT_IN_THE_DEMO = NOT_SELECTED | NOT_SCORED | {"balance_*"}
 # Without an endpoint, rationales are measured or stated: their coverage, and why stated ones were refused.
 WITHOUT_A_MODEL = {"rationale_coverage", "rationale_refused_*"}
 

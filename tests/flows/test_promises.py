@@ -157,6 +157,7 @@ class Input:
     )  # fmt: skip
     partitions: int = 3
     threads: int = 2
+    rules: Row = field(default_factory=lambda: RULES)
     broken_line: str = "pairs.jsonl"  # ends in a line that is no JSON
 
     def write(self, folder: Path) -> Path:
@@ -169,7 +170,7 @@ class Input:
         config = {
             "dataset": "small",
             "sources": [{"name": name, "uri": uri, "max_quarantine_share": 0.5} for name, uri in self.sources],
-            "rules": RULES,
+            "rules": self.rules,
             "publish": {"validation_share": 0.25, "rows_per_shard": 7},
             "partitions": self.partitions,
         }
@@ -233,9 +234,11 @@ def test_the_small_data_takes_every_path(baseline: Version) -> None:
     assert {row["reason"] for row in baseline.table("dropped")} == {
         "empty_answer", "identical_answers", "tie", "low_agreement", "short_and_split", "longest", "nearest",
     }  # fmt: skip
-    assert {row["split"] for row in baseline.table("data")} == {"train", "validation"}
+    assert {row["split"] for row in baseline.table("data")} == {"train", "validation", "test"}
     assert len(baseline.table("quarantine")) > 8
-    assert {"data/train-00000-of-00003.parquet", "data/validation-00000-of-00001.parquet"} <= set(baseline.hashes)
+    assert {"data/train-00000-of-00003.parquet", "data/validation-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"} <= set(
+        baseline.hashes
+    )
     assert {path.partition("/")[0] for path in baseline.shards()} == {"data", "dropped", "annotators", "statistics"}
     assert {row["annotator_id"] for row in baseline.table("annotators")} >= {f"unnamed {source}" for source in ("arena", "pairs")}
 
@@ -498,32 +501,57 @@ def test_a_second_run_publishes_nothing_and_embeds_nothing(home: Path, given: In
 
 @dataclass(frozen=True)
 class Grown:
-    """A folder that was curated, and again with one more file."""
+    """A folder that was curated, again with another threshold, and again with one more file and late votes in an old one."""
 
     more: Input
     first: Outcome
+    stricter: Outcome
     second: Outcome
-    encoded: int  # in the second run
+    encoded: tuple[int, int]  # in the runs after the first
 
 
 @pytest.fixture(scope="module")
 def grown(given: Input, encoder: WordEncoder, tmp_path_factory: pytest.TempPathFactory) -> Grown:
     folder = tmp_path_factory.mktemp("grown")
-    more = replace(given, files={**given.files, "arena/zero.jsonl": arena_rows(100, 8)})
-    first = given.run(folder)
-    before = encoder.texts_encoded
-    second = more.run(folder)
-    return Grown(more, first, second, encoder.texts_encoded - before)
+    rules = {**RULES, "add": [{"name": "low_agreement", "drop_if": "agreement < 0.7"}, *RULES["add"][1:]]}
+    late = [
+        {"prompt": "Vote 0", "response_a": "left 0", "response_b": "right 0", "annotator": f"late {n}", "winner": "b"} for n in range(9)
+    ]
+    files = {**given.files, "arena/zero.jsonl": arena_rows(100, 8), "votes.csv": [*vote_rows(), *late]}
+    more = replace(given, files=files, rules=rules)
+    before, outcomes = [encoder.texts_encoded], list[Outcome]()
+    for one in (given, replace(given, rules=rules), more):
+        outcomes.append(one.run(folder))
+        before.append(encoder.texts_encoded)
+    return Grown(more, *outcomes, (before[2] - before[1], before[3] - before[2]))
+
+
+def test_another_threshold_is_applied_without_encoding_or_comparing_anything(grown: Grown) -> None:
+    assert (grown.stricter.version, grown.stricter.unchanged) == ("v000002", False)
+    assert (grown.stricter.embedded, grown.stricter.compared, grown.stricter.asked, grown.encoded[0]) == (0, 0, 0, 0)
 
 
 def test_one_more_file_makes_the_next_version_and_embeds_only_what_is_new(baseline: Version, grown: Grown) -> None:
     first, second = grown.first, grown.second
 
-    assert (first.version, second.version, second.unchanged) == ("v000001", "v000002", False)
+    assert (first.version, second.version, second.unchanged) == ("v000001", "v000003", False)
     assert first.embedded == baseline.outcome.embedded
-    assert 0 < second.embedded == grown.encoded <= 3 * 8
-    assert (Path(second.dataset_root) / "CURRENT").read_text().strip() == "v000002"
+    assert 0 < second.embedded == grown.encoded[1] <= 3 * 8
+    assert 0 < second.compared <= 3 * 8
+    assert (Path(second.dataset_root) / "CURRENT").read_text().strip() == "v000003"
     assert version_of(first).hashes == baseline.hashes
+
+
+def test_late_votes_on_an_old_pair_change_it(grown: Grown) -> None:
+    def counted(outcome: Outcome) -> tuple[int, str]:
+        version = version_of(outcome)
+        [pair] = [
+            row for row in version.table("data") + version.table("dropped") if row["prompt"] and row["prompt"][0]["content"] == "Vote 0"
+        ]
+        return pair["n_votes"], pair["chosen"][0]["content"]
+
+    assert counted(grown.first) == counted(grown.stricter) == (3, "left 0")
+    assert counted(grown.second) == (12, "right 0")
 
 
 def test_an_increment_publishes_what_a_run_from_scratch_does(grown: Grown, tmp_path: Path) -> None:

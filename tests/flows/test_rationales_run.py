@@ -18,7 +18,7 @@ from tests.llm.scripted import ANSWERED, PASSING, Server
 
 Command = Callable[..., tuple[int, str, str]]
 KEY = "sk-planted-0123456789abcdef"
-MANY, FEW = 2000, 60
+MANY, FEW = 800, 60
 # One question each: what another try mends, and what comes as an answer.
 MIXED = ["429", "500", "503", "drop", "cut_json", "cut_transfer", "empty", "error_200", "wrong_schema", "prose", "length"]
 USAGE = ["no_usage", "negative_usage", "zero_usage", "huge_usage"]
@@ -26,7 +26,6 @@ SPOILT = ["not_json", "wrong_schema", "cut_off"]  # what becomes of those that a
 READER = "What was written about them:"
 
 pytestmark = pytest.mark.usefixtures("encoder")
-
 
 
 def by_question(server: Server) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import identity
+from pipeline.errors import UnreadableFileError
 from pipeline.ingest.published import count_votes, moved_votes, read_votes
 from pipeline.pairing import mark_moved, pair_up
 from tests.versions import publish, sample, sample_with_merges
@@ -126,6 +127,18 @@ def test_a_version_without_pairs_has_no_votes(tmp_path: Path) -> None:
 
     assert list(read_votes(place, folder, "again", "file")) == []
     assert count_votes(place, folder) == 0
+
+
+def test_an_altered_page_is_refused_wherever_it_is_and_its_file_is_named(tmp_path: Path) -> None:
+    place, folder = votes_file(tmp_path, sample())
+    whole = Path(place).read_bytes()
+    pages = [column for group in [pq.ParquetFile(place).metadata.row_group(0)] for column in map(group.column, range(group.num_columns))]
+    for page in [column for column in pages if column.path_in_schema.startswith(("response_a.", "outcome"))]:
+        content = bytearray(whole)
+        content[page.data_page_offset + page.total_compressed_size // 2] ^= 1
+        Path(place).write_bytes(content)
+        with pytest.raises(UnreadableFileError, match=r"judgements-00000-of-00001\.parquet: was altered or cut after it was published"):
+            list(read_votes(place, folder, "again", "file"))
 
 
 def test_batches_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.schemas import CONTENT_SIGNALS
+from pipeline.signals import language
 from pipeline.signals.language import add_language
 
 COLUMNS = pl.DataFrame(pa.schema(CONTENT_SIGNALS["language"]).empty_table()).schema
@@ -48,6 +49,21 @@ def test_common_languages_are_told_from_one_sentence() -> None:
 )
 def test_what_is_too_short_or_no_prose_has_no_language(text: str) -> None:
     assert languages(text) == [None]
+
+
+def test_many_texts_at_once_get_what_the_package_says_of_each() -> None:
+    """One step of the automaton in all texts together is what it does in each alone."""
+    words = ["casa", "the", "e\u0301te\u0301", "дом", "ÉCOLE", "家", "42", "\U0001f600", "von", "<a>", "\n", "안녕"]
+    texts = ["", *(" ".join(words[(n * k) % len(words)] for k in range(1, 1 + n % 23)) for n in range(1, 200)), "ABC", "\U0001f600" * 9]
+
+    found = language._probabilities([language._bytes_of(text) for text in texts])
+
+    for text, row in zip(texts, found, strict=True):
+        label, confidence = language._identifier().classify(text)
+        assert row[language._identifier().nb_classes.index(label)] == pytest.approx(confidence, abs=1e-5)
+        assert row.max() == pytest.approx(confidence, abs=1e-5)
+    alone = [language._probabilities([language._bytes_of(text)])[0] for text in texts]
+    assert all((one == row).all() for one, row in zip(alone, found, strict=True))  # bit for bit
 
 
 def test_code_and_addresses_inside_prose_do_not_count() -> None:

@@ -1,103 +1,10 @@
-"""EDGE: the story of one record or pair of a published version: what it was, who judged it, what became of it."""
+"""A story as plain text for a terminal."""
 
-from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-
-from pipeline.errors import NotFoundError
-from pipeline.queries import Catalogue, Table, open_version, session
 from pipeline.schemas import SIGNALS
-from pipeline.stage import ASKED, UNNAMED
-
-
-@dataclass(frozen=True)
-class Story:
-    """All that a version knows about one record or pair; rows as dictionaries, in the schemas' words."""
-
-    asked: str
-    version: str
-    ledger: list[dict[str, Any]]
-    judgements: list[dict[str, Any]]
-    ratings: list[dict[str, Any]]
-    pairs: list[dict[str, Any]]  # PAIR or DROPPED rows plus `fate`: published or dropped
-    quarantined: list[dict[str, Any]]
-    annotators: list[dict[str, Any]]  # those whose judgements these are, as the vote model sees them
-    rationales: list[dict[str, Any]]  # of the pairs, accepted or not
-
-
-def explain(dataset_root: str, asked: str, version: str | None = None) -> Story:
-    """What became of a record, a pair, or a row of a file.
-
-    Args:
-        dataset_root: the dataset's folder or URL.
-        asked: a record id, a pair id, or FILE:ROW, where FILE is the published name or its last parts.
-        version: the current one when left out.
-
-    Raises:
-        NotFoundError: nothing in the version has that id or row.
-    """
-    catalogue = open_version(dataset_root, version)
-    # The id is only ever a value in a filter expression, never text in SQL.
-    file, _, row = asked.rpartition(":")
-    id_, uri = pc.field("record_id"), pc.field("source_uri")
-    matches = (id_ == asked) | (pc.field("pair_id") == asked) | (pc.field("witness_pair_id") == asked)
-    if file and row.isascii() and (row.isdigit() or row == "-1") and len(row) < 19:  # -1: a file that could not be read
-        matches = ((uri == file) | pc.ends_with(uri, f"/{file}")) & (pc.field("source_row") == int(row))
-    place = ["source", "source_uri", "source_row"]
-    asked_for = [row for name in ("pairs", "dropped") for row in _rows(catalogue.tables[name], pc.field("pair_id") == asked, ["pair_id"])]
-    listed = sorted({record for row in asked_for for record in row["records"]})
-    ledger = _rows(catalogue.tables["ledger"], matches | id_.isin(_ids(listed)), [*place, "record_id"])
-    records = sorted({r["record_id"] for r in ledger})
-    derived = _derived_from(catalogue, records)
-    pair_ids = sorted({p for r in ledger for p in (r["pair_id"], r["witness_pair_id"]) if p} | set(derived.values()) | {asked})
-    pairs = [
-        {**row, "fate": fate}
-        for name, fate in (("pairs", "published"), ("dropped", "dropped"))
-        for row in _rows(catalogue.tables[name], pc.field("pair_id").isin(_ids(pair_ids)), ["pair_id"])
-    ]
-    stated = {(r["record_id"], r["source_uri"], r["source_row"]) for r in ledger}
-    of_pairs = _ids([row["pair_id"] for row in pairs])
-    on_them = pc.field("pair_id").isin(of_pairs) | pc.field("merged_into").isin(of_pairs)
-    # What judges say belongs to the story of every record of the pair.
-    wanted = pc.field("judgement_id").isin(_ids(sorted({*records, *derived}))) | (pc.starts_with(pc.field("source"), ASKED) & on_them)
-    judgements = _rows(catalogue.tables["judgements"], wanted, [*place, "judgement_id"])
-    judgements = [
-        r
-        for r in judgements
-        if r["judgement_id"] in derived or r["source"].startswith(ASKED) or (r["judgement_id"], r["source_uri"], r["source_row"]) in stated
-    ]
-    ratings = _rows(catalogue.tables["ratings"], pc.field("rating_id").isin(_ids(records)), [*place, "rating_id"])
-    ratings = [r for r in ratings if (r["rating_id"], r["source_uri"], r["source_row"]) in stated]
-    quarantined = _rows(catalogue.tables["quarantine"], id_.isin(_ids(records)), [*place, "record_id"])
-    quarantined = [r for r in quarantined if (r["record_id"], r["source_uri"], r["source_row"]) in stated]
-    if not ledger and not pairs:
-        raise NotFoundError(
-            f"{dataset_root} {catalogue.version}: nothing is known as {asked!r}. Give a record id, a pair id, or FILE:ROW "
-            "(rows count from 0; `prefine query ledger` lists all)."
-        )
-    names = _ids(sorted({_voter(r) for r in judgements}))
-    annotators = _rows(catalogue.tables["annotators"], pc.field("annotator_id").isin(names), ["annotator_id", "annotator_kind"])
-    rationales = _rows(catalogue.tables["rationales"], pc.field("pair_id").isin(of_pairs), ["pair_id", "kind", "rationale_id"])
-    return Story(asked, catalogue.version, ledger, judgements, ratings, pairs, quarantined, annotators, rationales)
-
-
-def _derived_from(catalogue: Catalogue, records: list[str]) -> dict[str, str]:
-    """The judgements derived from some of these ratings, and their pairs."""
-    sql = "select distinct judgement_id, pair_id from judgements where list_has_any(derived_from, ?::varchar[])"
-    with session(catalogue.tables, catalogue.threads, catalogue.memory_limit) as con:
-        return dict(con.execute(sql, [records]).fetchall())
-
-
-def _ids(values: list[str]) -> pa.StringArray:
-    return pa.array(values, pa.string())  # an empty list has no type of its own
-
-
-def _rows(table: Table, matches: pc.Expression, order: list[str]) -> list[dict[str, Any]]:
-    source = table if isinstance(table, ds.Dataset) else ds.dataset(table)
-    return list(source.to_table(filter=matches).sort_by([(name, "ascending") for name in order]).to_pylist())
+from pipeline.stage import UNNAMED
+from pipeline.stories.told import Story, Trial
 
 
 def render_story(story: Story) -> str:
@@ -143,10 +50,21 @@ def render_story(story: Story) -> str:
         lines += ["  signals  " + ", ".join(f"{s.name} {_short(r[s.name])}" for s in SIGNALS)]
         for rationale in (one for one in story.rationales if one["pair_id"] == r["pair_id"]):
             lines += ["", *_rationale(rationale)]
+        lines += [line for trial in story.rules.get(r["pair_id"], ()) for line in _trial(trial)]
     for r in story.quarantined:
         lines += ["", f"quarantined {r['record_id']}", f"  reason   {r['reason']}{', field ' + r['field'] if r['field'] else ''}"]
         lines += [f"  {key:<9}{_cut(r[key])}" for key in ("detail", "raw") if r[key]]
+    lines += ["", f"{story.left_out} more pairs are not told: `prefine explain` has each by its id"] if story.left_out else []
+    lines += ["", "in every version"] if story.fates else []
+    lines += [f"  {one.version}{'*' if one.current else ' '} {one.kind} {one.id}: {one.fate}, {one.told}" for one in story.fates]
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for text in lines for line in text.splitlines() or [""])
+
+
+def _trial(trial: Trial) -> list[str]:
+    """A rule, what it looked at, and what it found."""
+    values = ", ".join(f"{name} {_short(value)}" for name, value in trial.values.items())
+    told = "; ".join(part for part in (values, trial.detail) if part)
+    return [f"  rule     {trial.rule}: {trial.outcome}{f' ({told})' if told else ''} - {trial.condition}"]
 
 
 def _rationale(row: dict[str, Any]) -> list[str]:
@@ -186,14 +104,14 @@ def _side(judgement: dict[str, Any], pairs: list[dict[str, Any]]) -> str:
     return ""
 
 
-def _voter(judgement: dict[str, Any]) -> str:
+def voter(judgement: dict[str, Any]) -> str:
     """Whom the vote model takes for the annotator: all whom a source does not name are one."""
     named = judgement["annotator_id"] != UNNAMED
     return str(judgement["annotator_id"]) if named else f"{UNNAMED} {judgement['source']}"
 
 
 def _is(annotator: dict[str, Any], judgement: dict[str, Any]) -> bool:
-    return (annotator["annotator_id"], annotator["annotator_kind"]) == (_voter(judgement), judgement["annotator_kind"])
+    return (annotator["annotator_id"], annotator["annotator_kind"]) == (voter(judgement), judgement["annotator_kind"])
 
 
 def _reliable(annotator: dict[str, Any]) -> str:
@@ -209,7 +127,7 @@ def _threshold(row: dict[str, Any]) -> str:
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+    return f"{value + 0.0:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def _cut(text: str) -> str:

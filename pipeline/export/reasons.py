@@ -1,0 +1,38 @@
+"""Why a format leaves pairs out, in words."""
+
+from typing import Final
+
+LEFT_OUT: Final[dict[str, str]] = {
+    "conflicting_labels": "the answer is good here and bad there",
+    "empty_answer": "an answer shows nothing",
+    "equal_scores": "both answers have one score",
+    "fewer_than_two": "the prompt has no two answers that were compared",
+    "history": "plain text says one turn alone",
+    "identical_answers": "both answers are one text",
+    "middle_band": "the rating is near the threshold",
+    "no_better_answer": "all answers to the prompt are as good",
+    "no_counterpart": "no judgement says the opposite",
+    "no_margin": "nothing is known of this margin",
+    "no_prompt": "there is no message before the answers",
+    "no_rating": "the prompt has no answer with a rating",
+    "no_rationale": "no rationale of these kinds was accepted",
+    "no_reference_logps": "the reference model's log-probabilities are not known",
+    "no_score": "an answer has no rating",
+    "no_steps": "no rating states labels of steps",
+    "no_threshold": "its source has no threshold",
+    "no_written_judgement": "no judge wrote why",
+    "other_fields": "a message has a name or reasoning",
+    "prompt_not_users": "the prompt does not end with the user's turn",
+    "roles_do_not_alternate": "user and assistant do not take turns",
+    "same_prompt": "another pair gave the prompt",
+    "scores_contradict": "the rejected answer has the higher score",
+    "several_turns": "an answer is not one message of the assistant",
+    "shared_opening": "both answers begin alike: the trainer would take that for the prompt",
+    "template_refused": "the chat template refuses it, or writes the prompt otherwise once there is an answer",
+    "text_beside_call": "a turn calls a tool and says something, too",
+    "tie": "neither answer is better",
+    "tool_calls": "a tool is called",
+    "tools": "tools are defined",
+    "unreadable_call": "a call of a tool cannot be read",
+    "weight_rounds_to_0": "its weight rounds to no row",
+}
