@@ -109,9 +109,8 @@ def print_funnel(counts: list[dict[str, Any]]) -> None:
         table.add_column(column, justify="right")
     table.add_column("reasons")
     for line in counts:
-        reasons = ", ".join(
-            f"{reason} {count:,}" for reason, count in sorted(line["reasons"].items(), key=lambda item: (-item[1], item[0]))[:4]
-        )
+        by_count = sorted(line["reasons"].items(), key=lambda item: (-item[1], item[0]))
+        reasons = ", ".join([*(f"{reason} {count:,}" for reason, count in by_count[:4]), *(["..."] if len(by_count) > 4 else [])])
         table.add_row(line["stage"], f"{line['rows_in']:,}", f"{line['kept']:,}", f"{line['dropped']:,}", reasons)
     out.print(table)
 
