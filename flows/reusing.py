@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flows import deduplicating, hidden, steps, vectors
+from flows import deduplicating, hidden, judging, steps, vectors
 from flows.steps import Run
 from pipeline import embed as embedding
 from pipeline import storage, versions
@@ -60,7 +60,8 @@ def count(run: Run, root: str, inputs: list[dict[str, Any]], partitions: list[in
         pairs: how many there are.
     """
     version = versions.current_version(root)
-    files, rows = _compared(inputs, _manifest(root, version).get("inputs", []))
+    before = [row for row in _manifest(root, version).get("inputs", []) if row["role"] != judging.PURPOSE]  # verdicts come from no file
+    files, rows = _compared(inputs, before)
     store, model = Store(run.store), steps.encoder(run.config.embed)
     texts = to_embed = 0
     for partition in partitions:

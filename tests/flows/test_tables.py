@@ -49,7 +49,7 @@ def test_only_the_first_rows_are_shown_and_all_are_counted() -> None:
     many = render(pl.DataFrame({"n": range(ROWS + 1000)}), 80).splitlines()
 
     assert len(many) == ROWS + 3
-    assert many[-1] == "1,100 row(s); the first 100 are shown"
+    assert many[-1] == "1,100 row(s); the first 100 are shown, --output FILE.csv has all"
 
 
 def test_no_rows_still_name_the_columns() -> None:
