@@ -3,8 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ from pipeline.load.order import RowGroup, Rows, Uneven, Window, epoch_order, ran
 
 _OPEN_FILES = 32  # a shuffled epoch jumps between shards
 _FOOTERS_AT_ONCE = 8
+_PIECE_ROWS = 1024
+_STORED_ROWS = 4 * _PIECE_ROWS
+_Piece = TypeVar("_Piece")
 
 
 @dataclass(frozen=True)
@@ -62,39 +66,55 @@ class Shards:
     def tables(self, epoch: int, position: int, worker: int = 0, workers: int = 1) -> Iterator[pa.Table]:
         """What is left of an epoch after `position` rows, a window at a time; the next one is read while one is used."""
         start, stop = self._range(worker, workers)
-        left = windows(epoch_order(self.groups, self.shuffle, self.seed, epoch), start, stop, self.window_rows)
         with ExitStack() as open_until_done:
             # Files are opened here and not before: a forked process must not share their positions.
             files = _Files(self, open_until_done)
             reader = open_until_done.enter_context(ThreadPoolExecutor(1, "prefine-load"))
-            waiting = None
-            for window in left:
-                if position >= window.rows:
-                    position -= window.rows
-                    continue
-                following = reader.submit(self._read, files, window, epoch, position)
-                position = 0
-                if waiting is not None:
-                    yield _in_order(*waiting.result())
-                waiting = following
-            if waiting is not None:
-                yield _in_order(*waiting.result())
+            if self.shuffle:
+                left = windows(epoch_order(self.groups, True, self.seed, epoch), start, stop, self.window_rows)
+                yield from (_in_order(*read) for read in _ahead(reader, self._windows(files, left, epoch, position)))
+            else:
+                yield from _ahead(reader, self._as_stored(files, min(start + position, stop), stop))
 
     def _range(self, worker: int, workers: int) -> tuple[int, int]:
         first, last = rank_share(sum(group.rows for group in self.groups), self.rank, self.ranks, self.uneven)
         start, stop = share(last - first, worker, workers)
         return first + start, first + stop
 
-    def _read(self, files: "_Files", window: Window, epoch: int, skip: int) -> tuple[pa.Table, Rows]:
-        wanted = row_numbers(window, self.shuffle, self.seed, epoch)[skip:]
-        table, numbers = files.read(sorted({group for group, _, _ in window.parts}, key=lambda group: group.first))
-        return table, np.searchsorted(numbers, wanted)
+    def _windows(self, files: "_Files", left: Iterator[Window], epoch: int, position: int) -> Iterator[tuple[pa.Table, Rows]]:
+        for window in left:
+            if position >= window.rows:
+                position -= window.rows
+                continue
+            wanted = row_numbers(window, self.shuffle, self.seed, epoch)[position:]
+            table, numbers = files.read(sorted({group for group, _, _ in window.parts}, key=lambda group: group.first))
+            yield table, np.searchsorted(numbers, wanted)
+            position = 0
+
+    def _as_stored(self, files: "_Files", start: int, stop: int) -> Iterator[pa.Table]:
+        """Rows in the order of the files, in small pieces: memory that was just given back is taken again, which halves the time."""
+        held, rows = list[pa.RecordBatch](), 0
+        for window in windows(self.groups, start, stop, 1):  # a row group each
+            for batch in files.batches(*window.parts[0]):
+                held.append(batch)
+                rows += batch.num_rows
+                if rows >= _STORED_ROWS:
+                    yield pa.Table.from_batches(held).select(self.columns)
+                    held, rows = [], 0
+        if held:
+            yield pa.Table.from_batches(held).select(self.columns)
+
+
+def _ahead(reader: ThreadPoolExecutor, pieces: Iterator[_Piece]) -> Iterator[_Piece]:
+    """The same pieces; the next one is made while one is used."""
+    following = reader.submit(next, pieces, None)
+    while (piece := following.result()) is not None:
+        following = reader.submit(next, pieces, None)
+        yield piece
 
 
 def _in_order(table: pa.Table, at: Rows) -> pa.Table:
     """The rows at some places. Done while the next window is read."""
-    if at[-1] - at[0] == len(at) - 1 and bool((np.diff(at) == 1).all()):
-        return table.slice(int(at[0]), len(at))
     return table.combine_chunks().take(at)  # several times faster than from chunks, even from one
 
 
@@ -111,15 +131,34 @@ class _Files:
         for group in groups:
             by_file.setdefault(group.file, []).append(group.group)
         columns = list(self._shards.columns)
-        try:
+        with self._told(*by_file):
             tables = [self._file(file).read_row_groups(some, columns=columns) for file, some in by_file.items()]
+        table = pa.concat_tables(tables).select(columns)
+        return table, np.concatenate([np.arange(group.first, group.first + group.rows) for group in groups])
+
+    def batches(self, group: RowGroup, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        """Rows `start` to `stop` of a row group, in pieces."""
+        columns, at = list(self._shards.columns), 0
+        with self._told(group.file):
+            for batch in self._file(group.file).iter_batches(_PIECE_ROWS, row_groups=[group.group], columns=columns):
+                first, last = max(start - at, 0), min(stop - at, batch.num_rows)
+                at += batch.num_rows
+                if last - first == batch.num_rows:
+                    yield batch
+                elif first < last:
+                    yield batch.slice(first, last - first)
+                if at >= stop:
+                    return
+
+    @contextmanager
+    def _told(self, *files: int) -> Iterator[None]:
+        try:
+            yield
         except (pa.ArrowException, OSError) as error:
-            names = ", ".join(self._shards.paths[file] for file in by_file)
+            names = ", ".join(self._shards.paths[file] for file in files)
             raise PrefineError(
                 f"{self._shards.folder}: cannot read {names}: {error}. `prefine verify` says which files are damaged; copy them again."
             ) from error
-        table = pa.concat_tables(tables).select(columns)
-        return table, np.concatenate([np.arange(group.first, group.first + group.rows) for group in groups])
 
     def _file(self, index: int) -> pq.ParquetFile:
         if index in self._open:
