@@ -55,11 +55,14 @@ def test_the_installed_wheel_curates_the_sample_data_outside_the_checkout(instal
                 cwd=tmp_path, timeout_s=60, PYTHONPATH=str(installed))
     assert [Path(line).is_relative_to(installed) for line in where.splitlines()] == [True, True]
 
+    code = "import shutil, sys; from pipeline import storage; shutil.copytree(storage.package_folder('data'), sys.argv[1])"
+    run(*python, "-c", code, str(tmp_path / "sample"), cwd=tmp_path, timeout_s=60, PYTHONPATH=str(installed))
     home = str(tmp_path / "prefect")
-    run(*python, "-m", "flows", "demo", str(tmp_path / "prefine-demo"), cwd=tmp_path, timeout_s=600,
+    run(*python, "-m", "flows", "run", str(tmp_path / "sample" / "prefine.yaml"), "--limit", "12", cwd=tmp_path, timeout_s=600,
         PYTHONPATH=str(installed), PREFECT_HOME=home)
 
-    (current,) = (tmp_path / "prefine-demo").rglob("datasets/*/CURRENT")
+    (current,) = (tmp_path / "sample").rglob("datasets/*/CURRENT")
     version = current.parent / current.read_text().strip()
     assert (version / "manifest.json").is_file()
+    assert (version / "report.html").is_file()  # with the queries of the wheel
     assert list((version / "data").glob("train-*.parquet"))

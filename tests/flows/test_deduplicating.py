@@ -353,19 +353,18 @@ class TestSearchedOnce:
         assert (again.unchanged, again.embedded, again.compared) == (True, 0, 0)
         assert baseline.outcome.compared > 0
 
-    @pytest.mark.parametrize(("threshold", "fewer"), [(0.97, True), (0.9, False)])
     def test_another_threshold_compares_nothing_and_gives_what_a_fresh_run_gives(
-        self, threshold: float, fewer: bool, home: Path, baseline: Version, tmp_path: Path
+        self, home: Path, baseline: Version, tmp_path: Path
     ) -> None:
         copied(home, tmp_path / "one")
-        config = {"deduplicate": {"min_cosine": threshold, "min_jaccard": 1.0}}
+        config = {"deduplicate": {"min_cosine": 0.97, "min_jaccard": 1.0}}
 
         moved, fresh = run(tmp_path / "one", **config), run(tmp_path / "two", **config)
 
         assert (moved.outcome.embedded, moved.outcome.compared) == (0, 0)
         assert moved.files == fresh.files != baseline.files
         merged = [sum(row["reason"] == "near_duplicate" for row in version.table("dropped")) for version in (moved, baseline)]
-        assert (merged[0] < merged[1]) is fewer
+        assert merged[0] < merged[1]
 
     def test_a_threshold_below_what_is_stored_is_searched_for(self, home: Path, baseline: Version, tmp_path: Path) -> None:
         copied(home, tmp_path / "one")
@@ -386,18 +385,19 @@ class TestSearchedOnce:
         assert first.outcome.compared + increment.outcome.compared == baseline.outcome.compared
         assert increment.files == baseline.files
 
-    @pytest.mark.parametrize("lost", ["embeddings", "hits"])
-    def test_a_lost_segment_is_made_again(self, lost: str, baseline: Version, grown: Grown, tmp_path: Path) -> None:
+    def test_lost_segments_are_made_again(self, baseline: Version, grown: Grown, tmp_path: Path) -> None:
         folder = copied(grown.folder, tmp_path / "one")
-        segments = held(folder, lost)
-        assert len(segments) > 1
-        for segment in segments[::2]:
-            segment.unlink()
+        for kind in ("embeddings", "hits"):
+            segments = held(folder, kind)
+            assert len(segments) > 1
+            for segment in segments[::2]:
+                segment.unlink()
 
         again = run(folder)
 
-        assert (again.outcome.unchanged, again.outcome.compared > 0) == (True, lost == "hits")
-        assert (again.outcome.embedded > 0) == (lost == "embeddings")
+        assert again.outcome.unchanged
+        assert 0 < again.outcome.embedded < baseline.outcome.embedded
+        assert 0 < again.outcome.compared < baseline.outcome.compared
         assert again.files == baseline.files
 
     def test_new_texts_are_compared_even_where_the_vectors_of_left_out_ones_are_lost(self, baseline: Version, tmp_path: Path) -> None:
@@ -413,9 +413,8 @@ class TestSearchedOnce:
         assert again.files == baseline.files
 
 
-@pytest.mark.parametrize("partitions", [1, 8])
-def test_partitions_change_nothing(partitions: int, baseline: Version, tmp_path: Path) -> None:
-    assert run(tmp_path, partitions=partitions).files == baseline.files
+def test_partitions_change_nothing(baseline: Version, tmp_path: Path) -> None:
+    assert run(tmp_path, partitions=8).files == baseline.files
 
 
 class TestPublishedAgain:

@@ -292,7 +292,7 @@ def _fates(ledger: list[Row]) -> dict[str, list[str]]:
 # Promise 2: determinism
 
 
-@pytest.mark.parametrize(("partitions", "threads"), [(1, 1), (1, 2), (3, 1), (8, 2)])
+@pytest.mark.parametrize(("partitions", "threads"), [(1, 1), (8, 2)])
 def test_every_file_is_the_same_for_any_partitions_and_threads(
     partitions: int, threads: int, given: Input, baseline: Version, tmp_path: Path
 ) -> None:
@@ -330,10 +330,8 @@ def exchanged(given: Input, seed: int) -> Input:
 
 
 CHANGES: dict[str, Callable[[Input], Input]] = {
-    "rows shuffled": lambda given: shuffled(given, 1),
-    "sources and files reordered": reordered,
-    "sides exchanged": lambda given: exchanged(given, 3),
-    "all of these": lambda given: reordered(shuffled(exchanged(given, 4), 5)),
+    "rows, sources and files reordered": lambda given: reordered(shuffled(given, 1)),
+    "that, and sides exchanged": lambda given: reordered(shuffled(exchanged(given, 4), 5)),
 }
 
 
@@ -408,13 +406,12 @@ def test_every_quarantined_record_says_what_was_wrong(baseline: Version) -> None
 # A run over the same data does nothing again.
 
 
-@pytest.mark.parametrize("partitions", [1, 5])
-def test_curating_a_published_version_again_merges_and_drops_nothing(partitions: int, baseline: Version, tmp_path: Path) -> None:
+def test_curating_a_published_version_again_merges_and_drops_nothing(baseline: Version, tmp_path: Path) -> None:
     config = {
         "dataset": "again",
         "sources": [{"name": "small", "version": str(baseline.folder)}],
         "publish": {"validation_share": 0.25},
-        "partitions": partitions,
+        "partitions": 5,
     }
     (tmp_path / "prefine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
