@@ -4,10 +4,10 @@ Every run is a process of its own, with the bundled embedding model. `seconds` a
 the whole process and its helpers used, imports and Prefect's server included, and does not depend on what else the machine does.
 The result of the last increment is compared with a run of all rows from scratch (`equal`): the same bytes.
 
-Data: rows of a prompt of 6 to 14 and two answers of 8 to 25 random words, one vote each. So short texts are the hard case: the
-longer a text, the more of the full run is embedding.
+Data: rows of a prompt of 6 to 14 and two answers of 8 to 25 random words, one vote each; `--longer 8` makes answers of 64 to 200 words.
+Short texts are the hard case: the longer a text, the more of the full run is embedding.
 
-    python -m tests.benchmarks.bench_increment --pairs 20000 [--keep FOLDER] [--no-scratch]
+    python -m tests.benchmarks.bench_increment --pairs 20000 [--longer 8] [--keep FOLDER] [--no-scratch]
 """
 
 import argparse
@@ -32,13 +32,13 @@ print("OUTCOME " + json.dumps(told))
 """
 
 
-def write_rows(place: Path, start: int, count: int) -> None:
+def write_rows(place: Path, start: int, count: int, longer: int = 1) -> None:
     """Rows number `start` to `start + count`; the same whenever it is called."""
     words = ["".join(random.Random(-n).choices(SYLLABLES, k=1 + n % 4)) for n in range(1, 8000)]
     with place.open("w", encoding="utf-8") as out:
         for number in range(start, start + count):
             draw = random.Random(number)
-            said = [" ".join(draw.choices(words, k=draw.randint(*sizes))) for sizes in ((6, 14), (8, 25), (8, 25))]
+            said = [" ".join(draw.choices(words, k=draw.randint(*sizes))) for sizes in ((6, 14), *[(8 * longer, 25 * longer)] * 2)]
             row = dict(zip(("prompt", "response_a", "response_b"), said, strict=True))
             row |= {"winner": draw.choice(("model_a", "model_b")), "model_a": f"m{draw.randint(0, 5)}", "model_b": f"m{draw.randint(6, 9)}"}
             out.write(json.dumps(row | {"annotator": f"w{draw.randint(0, 50)}"}) + "\n")
@@ -72,6 +72,7 @@ def tell(kind: str, pairs: int, outcome: dict[str, Any], full: dict[str, Any], *
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=20_000)
+    parser.add_argument("--longer", type=int, default=1, help="answers of so many times the words")
     parser.add_argument("--keep", help="work here and leave everything there; a full run that is there already is not run again")
     parser.add_argument("--no-scratch", action="store_true", help="do not compare the increment with a run from scratch")
     given = parser.parse_args()
@@ -80,14 +81,14 @@ def main() -> None:
         folder = Path(given.keep or scratch) / "grown"
         (folder / "raw").mkdir(parents=True, exist_ok=True)
         (folder / "raw" / "more.jsonl").unlink(missing_ok=True)
-        write_rows(folder / "raw" / "first.jsonl", 0, given.pairs)
+        write_rows(folder / "raw" / "first.jsonl", 0, given.pairs, given.longer)
         told = folder / "full.json"
         full = json.loads(told.read_text(encoding="utf-8")) if told.exists() else curate(folder, 0.9)
         told.write_text(json.dumps(full), encoding="utf-8")
         tell("full", given.pairs, full, full)
         tell("nothing changed", given.pairs, curate(folder, 0.9), full)
         tell("another threshold", given.pairs, curate(folder, 0.95), full)
-        write_rows(folder / "raw" / "more.jsonl", given.pairs, more)
+        write_rows(folder / "raw" / "more.jsonl", given.pairs, more, given.longer)
         grown = curate(folder, 0.95)
         if given.no_scratch:
             tell("1 % more", given.pairs + more, grown, full)
